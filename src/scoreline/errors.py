@@ -1,0 +1,162 @@
+"""The error tree. Callers catch the branch they can handle; `api/` alone maps a branch to an HTTP status.
+
+    ScorelineError
+    +-- UserError                 the caller's doing: never retried
+    |   +-- InvalidRequest        a field is wrong or not supported            (field)
+    |   +-- NotAuthenticated      no token, or a wrong one
+    |   +-- Forbidden             known caller, no right
+    |   +-- NotFound              no such object, or not visible to the caller
+    |   +-- Conflict              the object is in a state that forbids it
+    +-- SourceError               the intake: gone, broken, undecodable, no header
+    +-- ScoringError              a prediction server
+    |   +-- DataRefused           the rows themselves: bisect                   (row)
+    |   +-- TooLarge              the request: split
+    |   +-- Overloaded            try again later                               (retry_after)
+    |   +-- ServerUnavailable     connection, time-out, crash: try again
+    |   +-- AccessRefused         token or address: give up
+    |   +-- WrongAnswer           reply that is not one prediction per row: try again, then give up
+    |   +-- ModelBroken           the model cannot be loaded or does not fit: give up
+    +-- OutputError               the target: refused, gone, full
+    +-- SpoolError                staged bytes: full disk, damaged segment
+    |   +-- SpoolFull
+    +-- TooManyBadRows            the thresholds of abortOnError
+    +-- RunStopped                the run was asked to end
+    |   +-- Cancelled             by a user
+    |   +-- LostLease             another worker has the job
+    |   +-- ShuttingDown          this process is going down; the job goes on elsewhere
+    +-- SetupError                the installation: a missing extra, a bad setting
+
+Each message is one sentence for the job log: stage, object, cause, next step; never a secret.
+"""
+
+from __future__ import annotations
+
+
+class ScorelineError(Exception):
+    """Root of all errors that Scoreline raises on purpose."""
+
+    retry = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class UserError(ScorelineError):
+    """The request cannot be done as it was made."""
+
+
+class InvalidRequest(UserError):
+    """A field is wrong, unknown or not supported; `field` is its name on the wire."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class NotAuthenticated(UserError):
+    """No token, or one that is unknown, expired or revoked."""
+
+
+class Forbidden(UserError):
+    """The caller is known and lacks the right."""
+
+
+class NotFound(UserError):
+    """No such object, or the caller may not see it."""
+
+
+class Conflict(UserError):
+    """The object's state forbids the request."""
+
+
+class SourceError(ScorelineError):
+    """The intake is gone, broken, empty or not readable as what it claims to be."""
+
+
+class ScoringError(ScorelineError):
+    """A prediction server did not give a usable answer."""
+
+
+class DataRefused(ScoringError):
+    """The server or model refused the rows sent; `row` is the batch row at fault when the server says so."""
+
+    def __init__(self, message: str, row: int | None = None) -> None:
+        super().__init__(message)
+        self.row = row
+
+
+class TooLarge(ScoringError):
+    """The request exceeds the server's size limit."""
+
+
+class Overloaded(ScoringError):
+    """The server asks to wait; `retry_after` in seconds when it says how long."""
+
+    retry = True
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ServerUnavailable(ScoringError):
+    """No connection, a time-out, or the server failed while it worked."""
+
+    retry = True
+
+
+class AccessRefused(ScoringError):
+    """The server refuses this caller."""
+
+
+class WrongAnswer(ScoringError):
+    """The reply is not one prediction for each row sent."""
+
+    retry = True
+
+
+class ModelBroken(ScoringError):
+    """The model cannot be loaded, or what it says contradicts its registration."""
+
+
+class OutputError(ScorelineError):
+    """The target refused the rows, is gone or is full."""
+
+
+class SpoolError(ScorelineError):
+    """Staged bytes cannot be written or read back as they were written."""
+
+
+class SpoolFull(SpoolError):
+    """There is no space for staged bytes."""
+
+
+class TooManyBadRows(ScorelineError):
+    """More rows failed than abortOnError allows."""
+
+
+class RunStopped(ScorelineError):
+    """The run was asked to end."""
+
+
+class Cancelled(RunStopped):
+    """A user aborted the job."""
+
+
+class LostLease(RunStopped):
+    """Another worker has taken the job over; nothing more may be written for it."""
+
+
+class ShuttingDown(RunStopped):
+    """This process is going down; the job stays and is taken up again."""
+
+
+class SetupError(ScorelineError):
+    """The installation lacks something: an extra to install, a setting to mend."""
+
+
+def one_line(text: str, limit: int = 500) -> str:
+    """Fold white space to single blanks and cut to `limit` characters, for row status and job log."""
+    folded = " ".join(text.split())
+    return folded if len(folded) <= limit else folded[: limit - 1] + "…"

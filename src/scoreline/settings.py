@@ -1,0 +1,75 @@
+"""Every setting of an installation: environment variables `SCORELINE_*`, or a file `scoreline.toml`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+class Settings(BaseSettings):
+    """One installation. Arguments win over the environment, the environment over the file."""
+
+    model_config = SettingsConfigDict(env_prefix="SCORELINE_", extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address the API listens on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port the API listens on; 0 takes a free one.")
+    data_dir: Path = Field(
+        Path("scoreline-data"), description="Folder for the database file, uploads, results and models."
+    )
+    database_url: str | None = Field(
+        None, description="SQLAlchemy URL of a PostgreSQL database; without it, a SQLite file in the data folder."
+    )
+    admin_token: SecretStr | None = Field(
+        None, description="API token of the first administrator; without it, one is made at first start and shown once."
+    )
+    predictor_host: str = Field("127.0.0.1", description="Address the prediction server listens on.")
+    predictor_port: int = Field(0, ge=0, le=65535, description="Port of the prediction server; 0 takes a free one.")
+    predictor_processes: int = Field(
+        default_factory=lambda: os.cpu_count() or 1,
+        ge=1,
+        description="Processes that run models; one a core by default.",
+    )
+    predictor_url: str | None = Field(None, description="Address under which others reach the prediction server.")
+    predictor_models: int = Field(8, ge=1, description="Models that each process keeps loaded.")
+    worker_jobs: int = Field(4, ge=1, description="Jobs that one worker runs at once.")
+    instance_slots: int = Field(
+        1, ge=1, description="Jobs that run at once on a new prediction instance; the rest wait in line."
+    )
+    lease_seconds: float = Field(6.0, gt=0, description="A job whose worker is silent for so long is taken over.")
+    max_model_bytes: int = Field(4 << 30, ge=1, description="Largest model artefact that may be uploaded.")
+    upload_idle_seconds: float = Field(120.0, gt=0, description="An upload that sends nothing for so long is broken.")
+    min_free_bytes: int = Field(
+        256 << 20, ge=0, description="Free disk space below which new uploads and results are refused."
+    )
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+
+    @property
+    def store_url(self) -> str:
+        """SQLAlchemy URL of the state store."""
+        return self.database_url or f"sqlite:///{(self.data_dir / 'scoreline.db').resolve()}"
+
+    @property
+    def spool_dir(self) -> Path:
+        """Folder of the local spool."""
+        return self.data_dir / "spool"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- the base class fixes the signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- as above
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then environment, then the file named by SCORELINE_CONFIG (scoreline.toml by default)."""
+        file = Path(os.environ.get("SCORELINE_CONFIG", "scoreline.toml"))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)

@@ -1,0 +1,357 @@
+"""The contract: the words that every part of Scoreline shares.
+
+Data flows intake -> chunks -> scores -> output. The records below are what travels; the protocols are the extension
+points. Nothing here does any work, opens anything or imports another part of the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+JsonObject = dict[str, Any]
+
+
+class TargetType(StrEnum):
+    """What a model predicts, spelt as the API spells it."""
+
+    REGRESSION = "Regression"
+    BINARY = "Binary"
+    MULTICLASS = "Multiclass"
+    MULTILABEL = "Multilabel"
+    ANOMALY = "Anomaly"
+    TEXT_GENERATION = "TextGeneration"
+    UNSTRUCTURED = "Unstructured"
+
+
+class FeatureType(StrEnum):
+    """How the text of a source column becomes a model's input; fixed when a model is registered."""
+
+    NUMERIC = "numeric"  # float64
+    INTEGER = "integer"  # int64
+    BOOLEAN = "boolean"
+    TEXT = "text"  # text as it stands; also categories
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One input column of a model."""
+
+    name: str
+    type: FeatureType
+    nullable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a model artefact says about itself. `None` means that the artefact does not say."""
+
+    format: str
+    target_type: TargetType | None
+    features: tuple[Feature, ...]
+    class_labels: tuple[str, ...] | None = None
+    target_name: str | None = None
+    outputs: int = 1  # columns of `Scores.values`: 1, or one per class in the order of the labels
+
+
+@dataclass(frozen=True, slots=True)
+class CsvDialect:
+    """How a CSV text is cut into fields. `delimiter` and `quotechar` are single ASCII characters."""
+
+    delimiter: str = ","
+    quotechar: str = '"'
+    encoding: str = "utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A part of a source that can be read on its own: a byte range, or all of it (`end` is None)."""
+
+    index: int = 0
+    start: int = 0
+    end: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a run may be taken up again: everything before it is done.
+
+    offset: bytes of the (decompressed) source that are consumed. chunk: number of the next chunk.
+    row: data rows before it.
+    """
+
+    offset: int = 0
+    chunk: int = 1
+    row: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RawChunk:
+    """A numbered run of consecutive rows, as the source's own bytes (UTF-8 CSV records, no header)."""
+
+    number: int
+    body: bytes
+    end_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """A prediction server's answer for one batch.
+
+    values: float64 [rows, outputs]: the prediction, or one probability per class in the model package's class order.
+    text: for text generation, one text per row; then `values` has no columns.
+    row_index: for each output row the input row it belongs to; None means 0..n-1.
+    model: identity of the model that answered (a content hash, or what a foreign server reports).
+    """
+
+    values: npt.NDArray[np.float64]
+    text: pa.Array | None = None
+    row_index: npt.NDArray[np.int64] | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Rows of a run, each counted once: read = scored + failed + skipped."""
+
+    read: int = 0
+    scored: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.read + other.read,
+            self.scored + other.scored,
+            self.failed + other.failed,
+            self.skipped + other.skipped,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """An output's proof that a block is durably stored, as plain JSON values."""
+
+    data: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredChunk:
+    """Output bytes of the consecutive chunks `first`..`last`; chunk 0 is the header line."""
+
+    first: int
+    last: int
+    body: bytes
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """One row of the ledger: the chunks `first`..`last` are durably in the output."""
+
+    first: int
+    last: int
+    end: Position
+    counts: Counts
+    receipt: Receipt
+    bytes_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreOptions:
+    """What a scorer needs beside the features."""
+
+    timeout: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringPlan:
+    """Everything about a job that decides what its output rows look like; fixed when the job is created.
+
+    class_labels are in the model package's order. passthrough: names in the order wanted, or "all".
+    remap: pairs (name, new name or None to drop), applied last. include_classes: empty means all.
+    """
+
+    target_type: TargetType
+    target_name: str
+    features: tuple[Feature, ...]
+    class_labels: tuple[str, ...] = ()
+    positive_class: str | None = None
+    threshold: float = 0.5
+    passthrough: tuple[str, ...] | str = ()
+    include_status: bool = False
+    include_probabilities: bool = True
+    include_classes: tuple[str, ...] = ()
+    remap: tuple[tuple[str, str | None], ...] = ()
+    association_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PacePlan:
+    """How much is in flight. chunk_size: "auto", "fixed", "dynamic" or bytes (at least one row is always taken)."""
+
+    chunk_size: str | int = "auto"
+    concurrency: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPlan:
+    """When bad rows end a job (`spec` names: abortOnError, disableRowLevelErrorHandling)."""
+
+    abort_on_error: bool = True
+    row_level: bool = True
+    max_failed_rows: int = 100
+    max_failed_share: float = 0.10
+    all_failed_rows: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """A prediction server as a run reaches it. `token` is minted for the run and never logged."""
+
+    url: str
+    package_id: str
+    token: str = field(repr=False)
+    kind: str = "scoreline"
+
+
+@dataclass(frozen=True, slots=True)
+class RunTicket:
+    """All that a partition's run needs, picklable: settings, range, model, addresses and the fence number."""
+
+    job_id: str
+    fence: int
+    part: Range
+    intake: Mapping[str, Any]  # resolved settings, with their `type`
+    output: Mapping[str, Any]
+    dialect: CsvDialect
+    plan: ScoringPlan
+    pace: PacePlan
+    errors: ErrorPlan
+    server: ServerAddress
+    spool: str
+    package_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """How far a run is, for the people who watch it. bytes_in counts source bytes that are durably scored."""
+
+    counts: Counts
+    bytes_in: int
+    bytes_out: int
+    in_flight: int = 0
+    chunk_bytes: int = 0
+
+
+class ByteIntake(Protocol):
+    """One open source of bytes (CSV, possibly compressed). Row borders are found by the pipeline."""
+
+    def partitions(self, want: int) -> Sequence[Range]:
+        """Cut the source in at most `want` parts that can be read on their own; most sources answer [Range()]."""
+        ...
+
+    def size(self) -> int | None:
+        """Bytes of the whole source, or None while that is not known (an upload that still runs)."""
+        ...
+
+    def blocks(self, part: Range, offset: int) -> Iterator[bytes]:
+        """Yield the part's bytes from `offset` on, lazily and in order, blocks of any size.
+
+        Raises SourceError when the source is gone, broken or ends early. Waits for data that is still to come.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release everything; calling it again is harmless."""
+        ...
+
+
+class Scorer(Protocol):
+    """One way to ask a prediction server."""
+
+    def score(self, features: pa.RecordBatch, options: ScoreOptions) -> Scores:
+        """Score a batch of at least one row; called by several threads at once.
+
+        Raises a `ScoringError`: DataRefused, TooLarge, Overloaded, ServerUnavailable, AccessRefused, WrongAnswer.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release everything; calling it again is harmless."""
+        ...
+
+
+class Output(Protocol):
+    """One open target, written in two phases: nothing is final before `commit`."""
+
+    def prepare(self) -> JsonObject:
+        """Return the state to store before any side effect (upload id, temporary name, transaction key)."""
+        ...
+
+    def open(self, state: JsonObject) -> None:
+        """Begin, or go on with, the target that `state` describes."""
+        ...
+
+    def durable(self, state: JsonObject) -> Sequence[Receipt]:
+        """What is already safely there, asked when a run is taken up again."""
+        ...
+
+    def write(self, chunk: ScoredChunk) -> Receipt:
+        """Store a block durably; the same chunk numbers twice count once."""
+        ...
+
+    def commit(self, receipts: Sequence[Receipt]) -> None:
+        """Make all of it visible at once; calling it again after a crash is safe."""
+        ...
+
+    def abort(self, state: JsonObject) -> None:
+        """Leave nothing behind."""
+        ...
+
+    def close(self) -> None:
+        """Release everything; calling it again is harmless."""
+        ...
+
+
+class Ledger(Protocol):
+    """The durable record of one partition's run. Every write raises LostLease once another run has the job."""
+
+    def output_state(self) -> JsonObject | None:
+        """The state stored by `begin`, or None on a first run."""
+        ...
+
+    def begin(self, state: JsonObject) -> None:
+        """Store an output's state before its first side effect."""
+        ...
+
+    def flushes(self) -> Sequence[Flush]:
+        """All that is recorded, in order."""
+        ...
+
+    def record(self, flush: Flush) -> None:
+        """Add one flush, in one transaction with the job's counters."""
+        ...
+
+
+class Progress(Protocol):
+    """A run's link to whoever watches it; cheap to call."""
+
+    def report(self, snapshot: Snapshot) -> None:
+        """Show how far the run is; may drop reports that come too fast."""
+        ...
+
+    def log(self, message: str) -> None:
+        """Append one line to the job's log."""
+        ...
+
+    def stop_requested(self) -> bool:
+        """True once the run must end: cancelled, lease lost, or the process is going down."""
+        ...
