@@ -19,6 +19,8 @@
     +-- OutputError               the target: refused, gone, full
     +-- SpoolError                staged bytes: full disk, damaged segment
     |   +-- SpoolFull
+    +-- StoreError                the database: gone, full, no free connection
+    |   +-- StoreBusy             lost against another transaction; nothing was changed
     +-- TooManyBadRows            the thresholds of abortOnError
     +-- RunStopped                the run was asked to end
     |   +-- Cancelled             by a user
@@ -130,6 +132,16 @@ class SpoolError(ScorelineError):
 
 class SpoolFull(SpoolError):
     """There is no space for staged bytes."""
+
+
+class StoreError(ScorelineError):
+    """The database does not do its work now; whether a change under way was stored is not known."""
+
+    retry = True
+
+
+class StoreBusy(StoreError):
+    """The transaction lost against another one: nothing was changed, do it again."""
 
 
 class TooManyBadRows(ScorelineError):

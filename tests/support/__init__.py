@@ -1,0 +1,1 @@
+"""What tests of several parts share. See `fixtures` for the fixtures and `postgres` for the real PostgreSQL."""
