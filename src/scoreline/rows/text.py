@@ -1,0 +1,66 @@
+"""Numbers as text: the shortest text that gives the same float64 again, spelt as Python spells it.
+
+Arrow prints the shortest digits, too, and without holding the interpreter's lock, but lays some of them out
+differently (`5`, `0.00001`, `1e-7`, `1.5e+10`). Only those values are laid out again here, many at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+# Arrow writes an exponent from here on, Python only from 1e16.
+_ARROW_EXPONENT = 1e10
+_PYTHON_EXPONENT = 1e16
+_SMALL = 1e-4  # below this Python writes an exponent
+
+# What Arrow writes for 1e-5 > |x| and how Python does.
+_TINY_RULES = (
+    (r"^(-?)0\.0000([1-9])$", r"\1\2e-05"),
+    (r"^(-?)0\.0000([1-9])(\d+)$", r"\1\2.\3e-05"),
+    (r"^(-?)0\.00000([1-9])$", r"\1\2e-06"),
+    (r"^(-?)0\.00000([1-9])(\d+)$", r"\1\2.\3e-06"),
+    (r"e-(\d)$", r"e-0\1"),
+)
+_LARGE_RULES = tuple((rf"^(-?\d)\.(\d{{{n}}})(\d+)e\+{n}$", r"\1\2.\3") for n in range(10, 16))
+
+
+def floats(values: npt.NDArray[np.float64]) -> pa.Array:
+    """Return the texts of `values` as Python's `repr` writes them; null for nan and the infinities."""
+    finite = np.isfinite(values)
+    array = pa.array(values) if finite.all() else pa.array(values, mask=~finite)
+    text = pc.cast(array, pa.string())
+    size = np.abs(values)
+    with np.errstate(invalid="ignore"):
+        whole = finite & (size < _PYTHON_EXPONENT) & (values == np.floor(values))
+        large = finite & (size >= _ARROW_EXPONENT) & (size < _PYTHON_EXPONENT) & ~whole
+        tiny = (size < _SMALL) & (size > 0)
+    text = _patch(text, whole, lambda _: _whole(values[whole]))
+    text = _patch(text, large, lambda some: _rewrite(some, _LARGE_RULES))
+    return _patch(text, tiny, lambda some: _rewrite(some, _TINY_RULES))
+
+
+def _patch(text: pa.Array, mask: npt.NDArray[np.bool_], new: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    if not mask.any():
+        return text
+    if mask.all():
+        return new(text)
+    chosen = pa.array(mask)
+    return pc.replace_with_mask(text, chosen, new(text.filter(chosen)))
+
+
+def _rewrite(text: pa.Array, rules: tuple[tuple[str, str], ...]) -> pa.Array:
+    for pattern, replacement in rules:
+        text = pc.replace_substring_regex(text, pattern, replacement)
+    return text
+
+
+def _whole(values: npt.NDArray[np.float64]) -> pa.Array:
+    digits = pc.cast(pa.array(values.astype(np.int64)), pa.string())
+    text = pc.binary_join_element_wise(digits, ".0", "")
+    negative_zero = (values == 0) & np.signbit(values)
+    return pc.if_else(pa.array(negative_zero), "-0.0", text) if negative_zero.any() else text
