@@ -1,7 +1,8 @@
 """Text columns -> the columns a model takes, with the model's own types; never guessed from the values.
 
 A cell that is no value of its type fails its row alone. What counts as a value: for numbers whatever Arrow's CSV
-reader takes (blanks around it, `inf`, exponents), for integers also `5.0`; the words in `NULLS` mean no value.
+reader takes (blanks around it, `inf`, exponents), for integers also `5.0`; the words in `NULLS` and every
+`nan` mean no value.
 """
 
 from __future__ import annotations
@@ -106,14 +107,14 @@ def empty_is_null(array: pa.Array) -> pa.Array:
 def _cast(column: pa.Array, feature: Feature) -> tuple[pa.Array, dict[int, str]]:
     wanted = ARROW_TYPES[feature.type]
     if column.type == wanted and feature.type is not FeatureType.TEXT:
-        return column, absent_values(column, feature)
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return _nan_is_null(column), absent_values(column, feature)
+    if column.type != pa.string():
         column = pc.cast(column, pa.string())
     if feature.type is FeatureType.TEXT:
         return empty_is_null(column), {}
     plain = _plain(column, wanted)
     if plain is not None:
-        return plain, absent_values(plain, feature)
+        return _nan_is_null(plain), absent_values(plain, feature)
     text = pc.ascii_trim(column, _BLANKS)
     text = pc.if_else(pc.is_in(text, value_set=pa.array(NULLS, text.type)), None, text)
     array, bad = _READERS[feature.type](text)
@@ -123,20 +124,25 @@ def _cast(column: pa.Array, feature: Feature) -> tuple[pa.Array, dict[int, str]]
         for row in np.flatnonzero(bad).tolist():
             shown = one_line(column[row].as_py(), _SHOWN)
             errors[row] = f"column '{feature.name}': '{shown}' is not {_NOUNS[feature.type]}"
-    return array, errors
+    return _nan_is_null(array), errors
 
 
 def _plain(column: pa.Array, wanted: pa.DataType) -> pa.Array | None:
-    """Cast a column that has nothing but clean numbers and empty cells; None when there may be anything else."""
+    """Cast a column that has nothing but clean numbers and empty cells; None when there is anything else."""
     if wanted == pa.bool_():
         return None
     try:
-        array = pc.cast(empty_is_null(column), wanted)
+        return pc.cast(empty_is_null(column), wanted)
     except pa.ArrowInvalid:
         return None
-    if pa.types.is_floating(wanted) and pc.any(pc.is_nan(array)).as_py():
-        return None  # `NaN` is one of the words for no value, `NAN` is not
-    return array
+
+
+def _nan_is_null(array: pa.Array) -> pa.Array:
+    """Make `nan` in any spelling what the words in NULLS are: no value."""
+    if not pa.types.is_floating(array.type):
+        return array
+    nan = pc.is_nan(array)
+    return pc.if_else(nan, pa.scalar(None, array.type), array) if pc.any(nan).as_py() else array
 
 
 def _numbers(text: pa.Array) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
@@ -160,11 +166,12 @@ def _integers(text: pa.Array) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
     if not other.any():
         return array, bad
     decimal, wrong = _numbers(_without(text, ~other))
-    values = decimal.to_numpy(zero_copy_only=False)
+    values = decimal.to_numpy(zero_copy_only=False)  # nan where there is none
     with np.errstate(invalid="ignore"):
         exact = other & ~wrong & (np.abs(values) <= _EXACT) & (values == np.floor(values))
     whole = pa.array(np.where(exact, values, 0).astype(np.int64))
-    return pc.if_else(pa.array(exact), whole, array), bad | (other & ~exact)
+    absent = ~wrong & np.isnan(values)
+    return pc.if_else(pa.array(exact), whole, array), bad | (other & ~exact & ~absent)
 
 
 def _booleans(text: pa.Array) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
