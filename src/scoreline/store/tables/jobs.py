@@ -1,0 +1,111 @@
+"""Jobs: their states and counters, their logs, and the ledger of what is done."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from scoreline.store.tables import BigInt, Json, Text, id_column, metadata, moment, owned, reference
+
+
+def _count(name: str) -> sa.Column[int]:
+    return sa.Column(name, BigInt, nullable=False, default=0)
+
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    id_column(),
+    *owned(),
+    # What is scored with, as it was when the job was created; `target` holds labels, threshold, features and the like.
+    reference("deployment_id", "deployments.id", nullable=True),
+    reference("package_id", "packages.id"),
+    reference("server_id", "prediction_servers.id", index=False),
+    sa.Column("package_hash", sa.String(64), nullable=False),
+    sa.Column("target", Json, nullable=False),
+    sa.Column("spec", Json, nullable=False),
+    sa.Column("intake_type", sa.String(32), nullable=False),
+    sa.Column("output_type", sa.String(32), nullable=False),
+    sa.Column("source", Text(), nullable=True),
+    sa.Column("state", sa.String(16), nullable=False),
+    # Text of the final state; None before.
+    sa.Column("reason", Text(), nullable=True),
+    moment("created_at"),
+    moment("queued_at", nullable=True),
+    moment("started_at", nullable=True),
+    moment("finished_at", nullable=True),
+    moment("hidden_at", nullable=True),
+    # The client's upload: none, waiting, running, done, broken. `beat` grows while it is alive; expected: bytes that
+    # the client announced.
+    sa.Column("upload_state", sa.String(16), nullable=False),
+    _count("upload_bytes"),
+    sa.Column("upload_expected", BigInt, nullable=True),
+    _count("upload_beat"),
+    # Who runs it: `fence` numbers the runs, `lease_beat` grows while the owner lives, `silent_runs` counts runs that
+    # ended without adding to the ledger.
+    sa.Column("fence", sa.Integer(), nullable=False, default=0),
+    sa.Column("lease_owner", Text(), nullable=True),
+    _count("lease_beat"),
+    sa.Column("silent_runs", sa.Integer(), nullable=False, default=0),
+    # Rows and bytes; they only grow.
+    _count("rows_read"),
+    _count("rows_scored"),
+    _count("rows_failed"),
+    _count("rows_skipped"),
+    _count("bytes_in"),
+    _count("bytes_out"),
+    sa.Column("percentage", sa.Float(53), nullable=False, default=0.0),
+    # When staged bytes that nobody needs any more were deleted; when the result was.
+    moment("cleaned_at", nullable=True),
+    moment("results_deleted_at", nullable=True),
+    sa.Index("ix_jobs_state_queued_at", "state", "queued_at"),
+    sa.Index("ix_jobs_server_id_state", "server_id", "state"),
+    sa.Index("ix_jobs_org_id_created_at", "org_id", "created_at"),
+    # What the worker sweeps, a handful of rows however many jobs there were.
+    sa.Index(
+        "ix_jobs_uncleaned",
+        "state",
+        sqlite_where=sa.text("cleaned_at IS NULL"),
+        postgresql_where=sa.text("cleaned_at IS NULL"),
+    ),
+)
+
+job_logs = sa.Table(
+    "job_logs",
+    metadata,
+    sa.Column("id", BigInt, primary_key=True, autoincrement=True),
+    reference("job_id", "jobs.id"),
+    moment("at"),
+    sa.Column("message", Text(), nullable=False),
+)
+
+job_parts = sa.Table(
+    "job_parts",
+    metadata,
+    sa.Column("job_id", sa.String(24), sa.ForeignKey("jobs.id"), primary_key=True),
+    sa.Column("part", sa.Integer(), primary_key=True, autoincrement=False),
+    # The output's own state, stored before its first side effect.
+    sa.Column("output_state", Json, nullable=True),
+    # The first chunk that the ledger does not cover.
+    sa.Column("next_chunk", BigInt, nullable=False),
+)
+
+ledger = sa.Table(
+    "ledger",
+    metadata,
+    sa.Column("job_id", sa.String(24), sa.ForeignKey("jobs.id"), primary_key=True),
+    sa.Column("part", sa.Integer(), primary_key=True, autoincrement=False),
+    sa.Column("first_chunk", BigInt, primary_key=True, autoincrement=False),
+    sa.Column("last_chunk", BigInt, nullable=False),
+    # Where the source is taken up again after these chunks.
+    sa.Column("end_offset", BigInt, nullable=False),
+    sa.Column("end_chunk", BigInt, nullable=False),
+    sa.Column("end_row", BigInt, nullable=False),
+    _count("rows_read"),
+    _count("rows_scored"),
+    _count("rows_failed"),
+    _count("rows_skipped"),
+    sa.Column("receipt", Json, nullable=False),
+    sa.Column("bytes_out", BigInt, nullable=False),
+    sa.Column("fence", sa.Integer(), nullable=False),
+    moment("at"),
+)
