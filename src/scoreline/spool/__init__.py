@@ -1,0 +1,32 @@
+"""Staged bytes: uploads on their way in, results on their way out, model artefacts by hash.
+
+A stream is a row of immutable segments (`segments.py` says what a segment is) and ends with a manifest, or with a
+marker that it is broken. Everything is a blob with a name below a prefix, written whole or not at all, so that the
+same works on a local folder (`folder.py`) and on an object store.
+
+    uploads/<job>/0                 one upload                   uploads/<job>/part-<n>...   a multipart upload
+    results/<job>                   a result; what may be read of it is said by the job's ledger until its manifest
+    artifacts/<sha256>.tar          a model artefact
+"""
+
+from scoreline.spool.multipart import Part, PartWriter, finalise, finalised, part_writer, parts
+from scoreline.spool.reader import SegmentReader, WaitState
+from scoreline.spool.segments import Manifest, Segment
+from scoreline.spool.spool import Spool, open_spool
+from scoreline.spool.writer import SegmentWriter
+
+__all__ = [
+    "Manifest",
+    "Part",
+    "PartWriter",
+    "Segment",
+    "SegmentReader",
+    "SegmentWriter",
+    "Spool",
+    "WaitState",
+    "finalise",
+    "finalised",
+    "open_spool",
+    "part_writer",
+    "parts",
+]
