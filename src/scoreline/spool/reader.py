@@ -74,7 +74,7 @@ class SegmentReader:
                 break
             stored = self._whole(name)
             if stored > skip:
-                body, end = self._read(name)
+                body, end = self._read(name, number)
                 generation = self._same_attempt(end, generation)
                 yield bytes(body[skip:])
             skip = max(0, skip - stored)
@@ -111,15 +111,21 @@ class SegmentReader:
             raise SpoolError(
                 f"Spool: segment {name} of {self.stream} is missing; check the disk and run the job again."
             )
+        if stored < segments.FOOTER_BYTES:
+            raise segments.damaged(self.stream, name, "its end is missing")
         return stored - segments.FOOTER_BYTES
 
-    def _read(self, name: str) -> tuple[memoryview, Footer]:
+    def _read(self, name: str, number: int) -> tuple[memoryview, Footer]:
         stored = self._blobs.get(segments.key(self.stream, name))
         if stored is None:
             raise SpoolError(
                 f"Spool: segment {name} of {self.stream} is missing; check the disk and run the job again."
             )
-        return segments.checked(self.stream, name, stored)
+        body, end = segments.checked(self.stream, name, stored)
+        manifest = self.manifest()
+        if manifest is not None and manifest.segments[number - 1] != segments.Segment(name, end.size, end.crc32):
+            raise segments.damaged(self.stream, name, "it is not the one the manifest lists")
+        return body, end
 
     def _same_attempt(self, end: Footer, generation: int | None) -> int:
         if generation is not None and end.generation != generation:

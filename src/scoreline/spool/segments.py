@@ -1,8 +1,8 @@
 """A segment: bytes and a footer that proves them. A manifest: the list of a finished stream's segments.
 
-The footer stands at the end of the segment: magic, number, generation, crc32 and size of what is before it. So a torn
-or flipped byte is found whenever a segment is read, whether its stream has a manifest or not, and segments of two
-attempts to write the same stream are never taken for one: each attempt has its own generation.
+The footer stands at the end of the segment: magic, number, generation, crc32 and size of what is before it, and a
+crc32 of itself. So a torn or flipped byte is found whenever a segment is read, whether its stream has a manifest or
+not, and segments of two attempts to write a stream are never taken for one: each attempt has its own generation.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ BROKEN = "broken.json"
 SUFFIX = ".seg"
 
 _FOOTER = struct.Struct("<4sIQIQ")  # magic, number, generation, crc32, size
+_PROOF = struct.Struct("<I")  # crc32 of the footer
 _MAGIC = b"SCL1"
-FOOTER_BYTES = _FOOTER.size
+FOOTER_BYTES = _FOOTER.size + _PROOF.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +95,16 @@ def footer(pieces: Sequence[bytes | memoryview], *, number: int = 0, generation:
     for piece in pieces:
         crc = zlib.crc32(piece, crc)
         size += len(piece)
-    return _FOOTER.pack(_MAGIC, number, generation, crc, size), Segment("", size, crc)
+    fields = _FOOTER.pack(_MAGIC, number, generation, crc, size)
+    return fields + _PROOF.pack(zlib.crc32(fields)), Segment("", size, crc)
 
 
 def read_footer(stream: str, name: str, tail: bytes) -> Footer:
     """Decode the end of a stored segment. Raises SpoolError when it is no footer."""
     if len(tail) >= FOOTER_BYTES:
-        magic, number, generation, crc, size = _FOOTER.unpack(tail[-FOOTER_BYTES:])
-        if magic == _MAGIC:
+        fields = tail[-FOOTER_BYTES : -_PROOF.size]
+        magic, number, generation, crc, size = _FOOTER.unpack(fields)
+        if magic == _MAGIC and _PROOF.unpack(tail[-_PROOF.size :])[0] == zlib.crc32(fields):
             return Footer(number, generation, crc, size)
     raise damaged(stream, name, "its end is missing")
 
