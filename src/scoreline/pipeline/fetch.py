@@ -1,0 +1,139 @@
+"""Bring in a source's bytes: one thread reads ahead, within bounds, and turns other encodings into UTF-8."""
+
+from __future__ import annotations
+
+import codecs
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from scoreline.errors import SourceError
+
+READ_AHEAD_BYTES = 8 << 20
+IDLE_SECONDS = 0.2
+
+_AS_IT_STANDS = {"utf-8", "utf-8-sig"}  # the byte order mark is taken off where the header is read
+
+
+def is_utf8(encoding: str) -> bool:
+    """Say whether the source's bytes are UTF-8 already. Raises SourceError for an encoding that does not exist."""
+    try:
+        return codecs.lookup(encoding).name in _AS_IT_STANDS
+    except LookupError as problem:
+        raise SourceError(
+            f"Reading the intake failed: there is no encoding named {encoding!r}; "
+            "set csvSettings.encoding to one that Python knows, such as utf-8."
+        ) from problem
+
+
+class Decoded:
+    """The text of `blocks` as UTF-8, without its first `skip` bytes of UTF-8.
+
+    bytes_in, bytes_out: bytes of the source, and of UTF-8, so far. As an iterator it raises SourceError, with the
+    byte's offset in the source, when the bytes are not text in `encoding`.
+    """
+
+    def __init__(self, blocks: Iterator[bytes], encoding: str, skip: int = 0) -> None:
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self._blocks = blocks
+        self._encoding = encoding
+        self._skip = skip
+        self._decoder = codecs.getincrementaldecoder(encoding)()
+
+    def __iter__(self) -> Iterator[bytes]:
+        for block in self._blocks:
+            yield self._text(block, final=False)
+        yield self._text(b"", final=True)
+
+    def _text(self, block: bytes, *, final: bool) -> bytes:
+        waiting = len(self._decoder.getstate()[0])
+        try:
+            text = self._decoder.decode(block, final).encode()
+        except UnicodeError as problem:
+            place = self.bytes_in - waiting + getattr(problem, "start", 0)
+            raise SourceError(
+                f"Reading the intake failed: the byte at offset {place} is not text in the encoding {self._encoding}; "
+                "set csvSettings.encoding to the file's encoding."
+            ) from problem
+        self.bytes_in += len(block)
+        self.bytes_out += len(text)
+        dropped = min(self._skip, len(text))
+        self._skip -= dropped
+        return text[dropped:]
+
+
+class ReadAhead:
+    """Reads an iterator of blocks in a thread of its own, at most `limit` bytes ahead of who takes them.
+
+    As an iterator it yields the blocks, and None each time nothing has come for `idle` seconds. An error of the
+    source is raised where it happened.
+    """
+
+    def __init__(self, blocks: Iterator[bytes], *, limit: int = READ_AHEAD_BYTES, idle: float = IDLE_SECONDS) -> None:
+        self._blocks = blocks
+        self._limit = limit
+        self._idle = idle
+        self._ready: deque[bytes] = deque()
+        self._size = 0
+        self._ended = False
+        self._closed = False
+        self._problem: BaseException | None = None
+        self._turn = threading.Condition()
+        self._thread = threading.Thread(target=self._read, name="scoreline-fetch", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[bytes | None]:
+        return self
+
+    def __next__(self) -> bytes | None:
+        with self._turn:
+            self._turn.wait_for(lambda: self._ready or self._ended or self._closed, self._idle)
+            if self._ready and not self._closed:
+                block = self._ready.popleft()
+                self._size -= len(block)
+                self._turn.notify_all()
+                return block
+            if self._problem is not None:
+                raise self._problem
+            if self._ended or self._closed:
+                raise StopIteration
+            return None
+
+    def close(self) -> None:
+        """Give up reading; a thread that waits in the source ends once the source is closed."""
+        with self._turn:
+            self._closed = True
+            self._turn.notify_all()
+
+    def join(self, timeout: float) -> None:
+        """Wait for the thread's end, at most `timeout` seconds."""
+        self._thread.join(timeout)
+
+    def _read(self) -> None:
+        try:
+            for block in self._blocks:
+                if not self._put(block):
+                    break
+        except BaseException as problem:  # noqa: BLE001 -- it is raised in the thread that takes the blocks
+            self._problem = problem
+        finally:
+            _close(self._blocks)
+            with self._turn:
+                self._ended = True
+                self._turn.notify_all()
+
+    def _put(self, block: bytes) -> bool:
+        with self._turn:
+            self._turn.wait_for(lambda: self._size < self._limit or self._closed)
+            if block and not self._closed:
+                self._ready.append(block)
+                self._size += len(block)
+                self._turn.notify_all()
+            return not self._closed
+
+
+def _close(blocks: Iterator[bytes]) -> None:
+    close: Callable[[], None] | None = getattr(blocks, "close", None)
+    if close is not None:
+        close()

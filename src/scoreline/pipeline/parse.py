@@ -1,0 +1,143 @@
+"""One chunk's bytes -> the model's batch and the passthrough texts, with a message for each row at fault.
+
+A clean chunk takes one pass of Arrow's reader, straight into the model's types. A chunk with a fault in it is read
+again as text; both ways give the same cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyarrow import csv
+
+from scoreline.errors import SourceError
+from scoreline.pipeline.mend import Ragged, nul_bytes, undecodable
+from scoreline.rows import cast
+from scoreline.types import CsvDialect, FeatureType, ScoringPlan
+
+_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """`rows` rows: their features, their passthrough texts by column, and why some of them cannot be scored."""
+
+    rows: int
+    batch: pa.RecordBatch
+    passthrough: Mapping[str, pa.Array]
+    errors: dict[int, str]
+
+
+class ChunkParser:
+    """Reads chunks of a source with the columns `header`; used by several threads at once.
+
+    Raises SourceError when the header lacks columns that the model needs.
+    """
+
+    def __init__(
+        self, header: Sequence[str], plan: ScoringPlan, passthrough: Sequence[str], dialect: CsvDialect
+    ) -> None:
+        absent = cast.missing(header, plan.features)
+        if absent:
+            raise SourceError(cast.missing_message(absent))
+        self._features = plan.features
+        self._passthrough = tuple(passthrough)
+        self._dialect = dialect
+        place = {name: i for i, name in enumerate(header)}
+        self._place = {name: place[name] for name in (*(f.name for f in plan.features), *passthrough)}
+        self._width = len(header)
+        self._wanted = sorted(set(self._place.values()))
+        text = dict.fromkeys(self._wanted, pa.string())
+        typed = {
+            place[f.name]: cast.ARROW_TYPES[f.type]
+            for f in plan.features
+            if f.type is not FeatureType.TEXT and f.name not in self._passthrough
+        }
+        self._typed = _conversion({**text, **typed})
+        self._text = _conversion(text)
+
+    def parse(self, body: bytes) -> Parsed:
+        """Read the records of one chunk; blank lines are no rows."""
+        if b"\0" not in body:
+            try:
+                table = self._read(body, self._width, self._typed)
+            except pa.ArrowInvalid:
+                pass
+            else:
+                return self._sorted_out(self._columns(table), {}, table.num_rows)
+        return self._exactly(body)
+
+    def _exactly(self, body: bytes) -> Parsed:
+        utf8 = _is_utf8(body)
+        if not utf8:
+            # One character for each byte, so that only the fields at fault are lost.
+            body = body.decode("latin-1").encode()
+        ragged = Ragged()
+        table = self._read(body, self._width, self._text, ragged)
+        columns = ragged.put_back(self._columns(table), table.num_rows, self._read_other)
+        errors = ragged.errors(self._width)
+        for name, place in self._place.items():
+            faults = dict[int, str]()
+            if not utf8:
+                columns[place], faults = undecodable(name, columns[place])
+            for row, message in (nul_bytes(name, columns[place]) | faults).items():
+                errors.setdefault(row, message)
+        return self._sorted_out(columns, errors, table.num_rows + len(ragged))
+
+    def _sorted_out(self, columns: Mapping[int, pa.Array], errors: dict[int, str], rows: int) -> Parsed:
+        inputs = {feature.name: columns[self._place[feature.name]] for feature in self._features}
+        batch, bad_cells = cast.features(inputs, self._features)
+        for row, message in bad_cells.items():
+            errors.setdefault(row, message)
+        return Parsed(rows, batch, {name: columns[self._place[name]] for name in self._passthrough}, errors)
+
+    def _columns(self, table: pa.Table) -> dict[int, pa.Array]:
+        return {place: table.column(i).combine_chunks() for i, place in enumerate(self._wanted)}
+
+    def _read_other(self, body: bytes, width: int) -> pa.Table:
+        return self._read(body, width, _conversion(dict.fromkeys(range(width), pa.string())))
+
+    def _read(
+        self,
+        body: bytes,
+        width: int,
+        convert: csv.ConvertOptions,
+        handler: Callable[[csv.InvalidRow], str] | None = None,
+    ) -> pa.Table:
+        if body.startswith(_MARK):
+            body = b"\n" + body  # a mark that is a field's text; Arrow would drop it where a text begins
+        return csv.read_csv(
+            pa.BufferReader(body),
+            read_options=csv.ReadOptions(
+                use_threads=False, block_size=len(body) + 1, column_names=[str(i) for i in range(width)]
+            ),
+            parse_options=csv.ParseOptions(
+                delimiter=self._dialect.delimiter,
+                quote_char=self._dialect.quotechar,
+                newlines_in_values=True,
+                invalid_row_handler=handler,
+            ),
+            convert_options=convert,
+        )
+
+
+def _conversion(types: Mapping[int, pa.DataType]) -> csv.ConvertOptions:
+    # Numbers serve as names: a header's own names may be anything.
+    return csv.ConvertOptions(
+        column_types={str(place): wanted for place, wanted in types.items()},
+        include_columns=[str(place) for place in types],
+        null_values=cast.NULLS,
+        true_values=cast.TRUE,
+        false_values=cast.FALSE,
+        strings_can_be_null=False,
+    )
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,174 @@
+"""The run of one partition, from the first byte of its source to the commit of its output."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from scoreline.errors import InvalidRequest, OutputError, TooManyBadRows
+from scoreline.pipeline.ask import Asker
+from scoreline.pipeline.chunk import ChunkWork, DoneChunk
+from scoreline.pipeline.crew import Crew, NoMore
+from scoreline.pipeline.pace import Pace
+from scoreline.pipeline.parse import ChunkParser
+from scoreline.pipeline.source import Source
+from scoreline.pipeline.tally import Tally
+from scoreline.pipeline.watch import Watch, check_stop
+from scoreline.pipeline.write import Writer
+from scoreline.rows import csvout
+from scoreline.rows.columns import OutputColumns
+from scoreline.types import (
+    ByteIntake,
+    Counts,
+    CsvDialect,
+    Ledger,
+    Output,
+    Progress,
+    RawChunk,
+    RunTicket,
+    Scorer,
+    ScoringPlan,
+    TargetType,
+)
+
+POLL_SECONDS = 0.2  # a stop is noticed within this time
+STOP_SECONDS = 5.0  # how long calls under way may take to come back after it
+
+# Beside the chunks that are being scored: one more thread parses and formats meanwhile, and one chunk waits.
+_MORE_THREADS = 1
+_MORE_HELD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a finished run did; bytes are those of the source and of the output."""
+
+    counts: Counts
+    bytes_in: int
+    bytes_out: int
+    warnings: tuple[str, ...] = ()
+
+
+def run(  # noqa: PLR0917 -- a run is these six things; the name of each is its type
+    ticket: RunTicket, intake: ByteIntake, scorer: Scorer, output: Output, ledger: Ledger, progress: Progress
+) -> Summary:
+    """Score the source into the output and commit it; go on after the last flush of the ledger, if it has any.
+
+    Raises SourceError, ScoringError, OutputError, TooManyBadRows or InvalidRequest when the run cannot be finished,
+    and RunStopped (Cancelled unless `progress` or `ledger` raise another) when it was asked to end. The caller then
+    decides about `output.abort`. On a stop the scorer is closed, to cut the calls under way.
+    """
+    _check_dialect(ticket.dialect)
+    with Source(ticket, intake) as source:
+        header = source.header(lambda: check_stop(progress))
+        columns = OutputColumns(ticket.plan, header)
+        parser = ChunkParser(header, ticket.plan, columns.passthrough, ticket.dialect)
+        writer = _open_writer(output, ledger)
+        if not writer.begun:
+            for warning in columns.warnings:
+                progress.log(warning)
+            writer.header(csvout.header(columns.names, ticket.dialect), source.offset)
+        source.go_to(writer.position)
+        _score(ticket, source, scorer, progress, parser=parser, columns=columns, writer=writer)
+        if writer.position.offset != source.offset:
+            raise OutputError(
+                f"Finishing the output failed: it holds rows up to byte {writer.position.offset} of "
+                f"{source.offset}; run the job again."
+            )
+        output.commit(writer.receipts)
+        bytes_in = source.bytes_in(writer.position.offset)
+        return Summary(writer.counts, bytes_in, writer.bytes_out, tuple(columns.warnings))
+
+
+def _open_writer(output: Output, ledger: Ledger) -> Writer:
+    state = ledger.output_state()
+    if state is None:
+        state = output.prepare()
+        ledger.begin(state)
+    output.open(state)
+    return Writer(output, ledger)
+
+
+def _score(
+    ticket: RunTicket,
+    source: Source,
+    scorer: Scorer,
+    progress: Progress,
+    *,
+    parser: ChunkParser,
+    columns: OutputColumns,
+    writer: Writer,
+) -> None:
+    stopping = threading.Event()
+    concurrency = max(1, ticket.pace.concurrency)
+    outputs = _outputs(ticket.plan)
+    pace = Pace(ticket.pace)
+    asker = Asker(scorer, outputs, concurrency, stopping=stopping)
+    work = ChunkWork(parser, asker, columns, ticket.dialect, pace, outputs=outputs, row_level=ticket.errors.row_level)
+    tally = Tally(ticket.errors, progress.log, writer.counts)
+    crew = Crew(
+        source.chunks(writer.position.chunk, pace.target),
+        work,
+        threads=concurrency + _MORE_THREADS,
+        held=concurrency + _MORE_HELD,
+    )
+    watch = Watch(
+        progress,
+        writer,
+        asker,
+        bytes_in=source.bytes_in,
+        in_flight=lambda: crew.in_flight,
+        chunk_bytes=pace.target,
+    )
+    try:
+        for chunk in _in_order(crew, watch, tally, columns):
+            writer.add(chunk)
+            try:
+                tally.add(chunk.counts, chunk.errors)
+            except TooManyBadRows:
+                writer.flush()
+                raise
+        writer.flush()
+        tally.end()
+        watch.look(last=True)
+    finally:
+        stopping.set()
+        source.close()
+        if crew.in_flight:
+            scorer.close()
+        crew.stop(STOP_SECONDS)
+
+
+def _in_order(
+    crew: Crew[RawChunk, DoneChunk], watch: Watch, tally: Tally, columns: OutputColumns
+) -> Iterator[DoneChunk]:
+    while True:
+        watch.look()
+        try:
+            chunk = crew.take(POLL_SECONDS)
+        except csvout.NotEncodable as problem:
+            raise OutputError(
+                f"Writing the output failed: column '{columns.names[problem.column]}' of row "
+                f"{tally.counts.read + problem.row + 1} has the character {problem.character!r}, which the encoding "
+                f"{problem.encoding} lacks; choose another encoding in csvSettings, such as utf-8."
+            ) from problem
+        except NoMore:
+            return
+        if chunk is not None:
+            yield chunk
+
+
+def _outputs(plan: ScoringPlan) -> int:
+    return 1 if plan.target_type is TargetType.REGRESSION else len(plan.class_labels)
+
+
+def _check_dialect(dialect: CsvDialect) -> None:
+    signs = (dialect.delimiter, dialect.quotechar)
+    usable = all(len(sign) == 1 and sign.isascii() and sign not in "\r\n\0" for sign in signs)
+    if not usable or dialect.delimiter == dialect.quotechar:
+        raise InvalidRequest(
+            f"Reading the intake failed: delimiter {dialect.delimiter!r} with quotechar {dialect.quotechar!r} cannot "
+            "be read; both must be single ASCII characters, and different ones.",
+            "csvSettings",
+        )
