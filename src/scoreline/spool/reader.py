@@ -123,7 +123,8 @@ class SegmentReader:
             )
         body, end = segments.checked(self.stream, name, stored)
         manifest = self.manifest()
-        if manifest is not None and manifest.segments[number - 1] != segments.Segment(name, end.size, end.crc32):
+        found = segments.Segment(name, end.size, end.crc32)
+        if manifest is not None and manifest.segments[number - 1 : number] != (found,):
             raise segments.damaged(self.stream, name, "it is not the one the manifest lists")
         return body, end
 

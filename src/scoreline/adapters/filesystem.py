@@ -1,0 +1,97 @@
+"""filesystem: files of this machine, and `-` for standard input and output; for the command line only.
+
+How the target is written stands in `targets.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from scoreline.adapters.targets import FileOutput, StreamOutput
+from scoreline.errors import RunStopped, SourceError
+from scoreline.spool import Spool
+from scoreline.types import Range, RunTicket
+
+_BLOCK_BYTES = 4 << 20
+_LOOK_SECONDS = 0.2
+_STREAM = "-"
+
+
+class FileIntake:
+    """The bytes of one file, or of a pipe."""
+
+    def __init__(self, ticket: RunTicket, spool: Spool) -> None:  # noqa: ARG002 -- nothing is staged
+        """Open the file `path`. Raises SourceError when there is none, or it may not be read."""
+        self._path = str(ticket.intake["path"])
+        self._closed = threading.Event()
+        self._reading = threading.Lock()
+        with _source_words(self._path):
+            handle = os.dup(0) if self._path == _STREAM else os.open(self._path, os.O_RDONLY)
+            self._file = os.fdopen(handle, "rb", 0)
+        status = os.fstat(self._file.fileno())
+        self._size = status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    def partitions(self, want: int) -> Sequence[Range]:  # noqa: ARG002 -- one run reads it as fast as two
+        """Return the file as one part."""
+        return [Range()]
+
+    def size(self) -> int | None:
+        """Return the bytes of the file, None for a pipe."""
+        return self._size
+
+    def blocks(self, part: Range, offset: int) -> Iterator[bytes]:
+        """Yield the file's bytes. Raises SourceError when it cannot be read or was cut short meanwhile, RunStopped."""
+        start = max(part.start, offset)
+        with _source_words(self._path):
+            if self._size is not None:
+                self._file.seek(start)
+            elif start:
+                raise SourceError(f"Intake: {self._path} is a pipe and cannot be read again from byte {start}.")
+            while block := self._next():
+                start += len(block)
+                yield block
+        if self._size is not None and start < self._size:
+            raise SourceError(f"Intake: {self._path} ends after {start} of {self._size} bytes: it was cut meanwhile.")
+
+    def close(self) -> None:
+        """End reading; may be called from any thread, and again."""
+        self._closed.set()
+        with self._reading:
+            self._file.close()
+
+    def _next(self) -> bytes:
+        while not self._closed.is_set():
+            with self._reading:
+                if self._closed.is_set():
+                    break
+                if self._size is not None or select.select([self._file], [], [], _LOOK_SECONDS)[0]:
+                    return self._file.read(_BLOCK_BYTES) or b""
+        raise RunStopped(f"Intake: reading {self._path} was stopped.")
+
+
+def open_intake(ticket: RunTicket, spool: Spool) -> FileIntake:
+    """Open the ticket's source file. Raises SourceError."""
+    return FileIntake(ticket, spool)
+
+
+def open_output(ticket: RunTicket, spool: Spool) -> FileOutput | StreamOutput:  # noqa: ARG001 -- nothing is staged
+    """Open the ticket's target: a file that appears whole, or a stream for `-`, pipes and devices."""
+    path = str(ticket.output["path"])
+    target = Path(path)
+    if path == _STREAM or (target.exists() and not target.is_file() and not target.is_dir()):
+        return StreamOutput(path)
+    return FileOutput(path, ticket.job_id)
+
+
+@contextmanager
+def _source_words(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SourceError(f"Intake: cannot read {path}: {error.strerror or error}.") from error

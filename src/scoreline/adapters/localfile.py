@@ -1,0 +1,118 @@
+"""localFile: the CSV is sent to the API and its result downloaded from there; both are staged in the spool.
+
+The upload is the stream `uploads/<job>/0`, or the numbered parts of a multipart upload. The result is the segments of
+`results/<job>`, named by chunks and fence, so that a run that lost its lease never touches those of its successor.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+from scoreline.adapters.joining import JoinedParts
+from scoreline.errors import RunStopped, SpoolError
+from scoreline.spool import Spool, WaitState
+from scoreline.types import JsonObject, Range, Receipt, RunTicket, ScoredChunk
+
+
+class LocalFileIntake:
+    """The bytes of one upload, which may still be running."""
+
+    def __init__(self, ticket: RunTicket, spool: Spool) -> None:
+        """Read the upload of the ticket's job; settings `async`, `multipart`, `contentLength` (all optional)."""
+        settings = ticket.intake
+        announced = settings.get("contentLength")
+        self._announced = None if announced is None else int(announced)
+        self._closed = threading.Event()
+        self._reader = spool.reader(f"uploads/{ticket.job_id}/0")
+        self._parts: JoinedParts | None = None
+        if settings.get("multipart"):
+            whole = settings.get("async") is False
+            self._parts = JoinedParts(spool, ticket.job_id, ticket.dialect, finalised_only=whole)
+
+    def partitions(self, want: int) -> Sequence[Range]:  # noqa: ARG002 -- an upload may still be running: not cut
+        """Return the upload as one part."""
+        return [Range()]
+
+    def size(self) -> int | None:
+        """Return the bytes of the upload, or those announced for it, or None."""
+        if self._parts is not None:
+            return self._parts.size()
+        known = self._reader.size()
+        return self._announced if known is None else known
+
+    def blocks(self, part: Range, offset: int) -> Iterator[bytes]:
+        """Yield the upload's bytes, waiting for those still to come.
+
+        Raises SourceError when the upload broke, RunStopped once `close` was called, SpoolError when a segment is
+        damaged.
+        """
+        start = max(part.start, offset)
+        source = self._reader if self._parts is None else self._parts
+        for block in source.blocks(start, self._wait):
+            if self._closed.is_set():
+                raise RunStopped("Intake: reading the upload was stopped.")
+            yield block
+
+    def close(self) -> None:
+        """End reading; `blocks` stops soon, wherever it waits. May be called from any thread, and again."""
+        self._closed.set()
+
+    def _wait(self) -> WaitState:
+        return WaitState.STOP if self._closed.is_set() else WaitState.GO_ON
+
+
+class LocalFileOutput:
+    """The result of one job as segments in the spool; readers see those that the ledger has receipts for."""
+
+    def __init__(self, ticket: RunTicket, spool: Spool) -> None:
+        """Write the result of the ticket's job."""
+        self._spool = spool
+        self._fence = ticket.fence
+        self._stream = f"results/{ticket.job_id}"
+
+    def prepare(self) -> JsonObject:
+        """Return the name of the result's stream."""
+        return {"stream": self._stream}
+
+    def open(self, state: JsonObject) -> None:
+        """Write to the stream of `state`."""
+        self._stream = str(state["stream"])
+
+    def durable(self, state: JsonObject) -> Sequence[Receipt]:
+        """Return a receipt for each whole segment, of any run of the job; torn ones are left out."""
+        stream = str(state["stream"])
+        receipts = []
+        for name in self._spool.segment_names(stream):
+            with suppress(SpoolError):
+                segment = self._spool.segment(stream, name)
+                if segment is not None:
+                    receipts.append(Receipt({"segment": name, "size": segment.size, "crc32": segment.crc32}))
+        return receipts
+
+    def write(self, chunk: ScoredChunk) -> Receipt:
+        """Store the chunks as one segment. Raises SpoolFull, SpoolError."""
+        name = f"{chunk.first:010d}-{chunk.last:010d}.{self._fence}"
+        return Receipt(self._spool.put_segment(self._stream, name, chunk.body))
+
+    def commit(self, receipts: Sequence[Receipt]) -> None:
+        """Write the result's manifest. Raises SpoolError if a segment is not there, LostLease after a later run."""
+        self._spool.commit(self._stream, [receipt.data for receipt in receipts], fence=self._fence)
+
+    def abort(self, state: JsonObject) -> None:
+        """Delete the result."""
+        self._spool.delete_stream(str(state["stream"]))
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def open_intake(ticket: RunTicket, spool: Spool) -> LocalFileIntake:
+    """Open the upload of the ticket's job."""
+    return LocalFileIntake(ticket, spool)
+
+
+def open_output(ticket: RunTicket, spool: Spool) -> LocalFileOutput:
+    """Open the result of the ticket's job."""
+    return LocalFileOutput(ticket, spool)
