@@ -49,6 +49,8 @@ class FileIntake:
         """Yield the file's bytes. Raises SourceError when it cannot be read or was cut short meanwhile, RunStopped."""
         start = max(part.start, offset)
         with _source_words(self._path):
+            if self._size is not None and start > self._size:
+                raise SourceError(f"Intake: {self._path} ends before byte {start}; it is not what the run began with.")
             if self._size is not None:
                 self._file.seek(start)
             elif start:

@@ -71,6 +71,10 @@ class PartWriter:
         self._hash.update(data)
         self._writer.write(data)
 
+    def seal(self) -> None:
+        """As `SegmentWriter.seal`."""
+        self._writer.seal()
+
     def finish(self, *, replace: bool, check: Check | None = None) -> Part:
         """Make this the part that counts, after `check` has read it and raised nothing.
 
