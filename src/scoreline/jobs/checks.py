@@ -1,0 +1,84 @@
+"""Whether a job can be done as asked: judged when it is created, so that nothing is accepted and then ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from scoreline import adapters
+from scoreline.errors import InvalidRequest
+from scoreline.jobs import plans
+from scoreline.jobs.fields import Fields
+from scoreline.jobs.model import Target
+from scoreline.jobs.spec import LOCAL_FILE, JobSpec
+from scoreline.rows.columns import generated_columns
+from scoreline.types import TargetType
+
+_CLASSES = (TargetType.BINARY, TargetType.MULTICLASS)
+
+
+def check_built(spec: JobSpec) -> None:
+    """Raise InvalidRequest, naming the field, when the spec asks for something that this version cannot do."""
+    for field, asked in _not_built(spec):
+        if asked:
+            raise InvalidRequest(
+                f"{field} is not supported yet by this version of Scoreline: leave it out to score without it.", field
+            )
+    for field, kind, side in (
+        ("intakeSettings", spec.intake_type, "intake"),
+        ("outputSettings", spec.output_type, "output"),
+    ):
+        if sentence := adapters.not_built(kind, side):
+            raise InvalidRequest(sentence, f"{field}.type")
+    if spec.intake_type == LOCAL_FILE:
+        settings = Fields(spec.intake, "intakeSettings.")
+        settings.only(("type", "multipart", "async"))
+        settings.flag("multipart", default=False)
+        settings.flag("async", default=True)
+    if spec.output_type == LOCAL_FILE:
+        Fields(spec.output, "outputSettings.").only(("type",))
+    if spec.deployment_id is None:
+        raise InvalidRequest("deploymentId is required: it says which deployment scores the rows.", "deploymentId")
+
+
+def check_target(spec: JobSpec, target: Target) -> None:
+    """Raise InvalidRequest, naming the field, when the spec does not fit the model that will score."""
+    if target.type not in _CLASSES and spec.include_probabilities_classes:
+        raise InvalidRequest(
+            f"includeProbabilitiesClasses is for models with classes; this deployment's target type is {target.type}.",
+            "includeProbabilitiesClasses",
+        )
+    for label in spec.include_probabilities_classes:
+        if label not in target.class_labels:
+            known = ", ".join(repr(known) for known in target.class_labels[:20])
+            raise InvalidRequest(
+                f"includeProbabilitiesClasses names the class {label[:100]!r}, which the deployment does not have: "
+                f"its classes are {known}.",
+                "includeProbabilitiesClasses",
+            )
+    if spec.prediction_threshold is not None and target.type is not TargetType.BINARY:
+        raise InvalidRequest(
+            f"predictionThreshold is for binary models; this deployment's target type is {target.type}.",
+            "predictionThreshold",
+        )
+    generated_columns(plans.scoring(spec, target))
+
+
+def _not_built(spec: JobSpec) -> Iterator[tuple[str, bool]]:
+    yield "modelId", spec.model_id is not None
+    yield "predictionInstance", spec.prediction_instance is not None
+    yield "secondaryDatasetsConfigId", spec.secondary_datasets_config_id is not None
+    yield "resourceBundleId", spec.resource_bundle_id is not None
+    yield "maxExplanations", spec.max_explanations > 0
+    yield "maxNgramExplanations", spec.max_ngram_explanations is not None
+    yield "explanationAlgorithm", spec.explanation_algorithm is not None
+    yield "thresholdHigh", spec.threshold_high is not None
+    yield "thresholdLow", spec.threshold_low is not None
+    yield "explanationNumTopClasses", spec.explanation_num_top_classes is not None
+    yield "explanationClassNames", bool(spec.explanation_class_names)
+    yield "predictionWarningEnabled", spec.prediction_warning_enabled is True
+    yield "timeseriesSettings", spec.timeseries_settings is not None
+    yield "batchJobType", spec.batch_job_type != "prediction"
+    yield "monitoringBatchPrefix", spec.monitoring_batch_prefix is not None
+    yield "monitoringColumns", spec.monitoring_columns is not None
+    yield "monitoringAggregation", spec.monitoring_aggregation is not None
+    yield "monitoringOutputSettings", spec.monitoring_output_settings is not None

@@ -1,0 +1,69 @@
+"""Sweeping up behind jobs: staged bytes that nobody needs, and uploads whose sender is gone without a word."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+import structlog
+
+from scoreline.errors import ScorelineError
+from scoreline.jobs import states, uploads
+from scoreline.jobs.model import JobState
+from scoreline.spool import Spool
+from scoreline.store import Store, now
+
+_ABANDONED = timedelta(minutes=10)  # an API that died with an upload under way will not end it any more
+_MARGIN_SECONDS = 30.0  # the API notices a silent client first
+_PARTS_FACTOR = 5  # between two parts of a multipart upload a client may pause longer
+
+_log = structlog.get_logger(__name__)
+
+
+def sweep(store: Store, spool: Spool) -> int:
+    """Delete uploads of jobs that are over, and results of aborted ones; return how many jobs that were.
+
+    Every worker may do it at any time. Raises StoreError; trouble with the spool is logged and tried again next time.
+    """
+    limit = now() - _ABANDONED
+    with store.read() as connection:
+        found = states.unclean(connection, limit)
+    done = 0
+    for job_id, state in found:
+        try:
+            spool.delete_stream(f"uploads/{job_id}")
+            if state is JobState.ABORTED:
+                spool.delete_stream(f"results/{job_id}")
+        except ScorelineError as exc:
+            _log.warning("Staged bytes could not be deleted", job_id=job_id, cause=exc.message)
+            continue
+        done += store.run(lambda connection, job_id=job_id: states.cleaned(connection, job_id))  # type: ignore[misc]  # mypy cannot type a lambda with a default
+    return done
+
+
+class UploadWatch:
+    """Ends jobs whose upload shows no sign of life, because the API that took it is gone. `look` every few seconds."""
+
+    def __init__(self, store: Store, idle_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Wait for `idle_seconds` and a margin on `clock`, which gives seconds that only grow."""
+        self._store = store
+        self._idle_seconds = idle_seconds + _MARGIN_SECONDS
+        self._clock = clock
+        self._since: dict[tuple[str, int], float] = {}
+
+    def look(self) -> None:
+        """Abort the jobs whose upload has been silent for too long. Raises StoreError."""
+        with self._store.read() as connection:
+            found = uploads.running(connection)
+        moment = self._clock()
+        before, self._since = self._since, {}
+        for job_id, in_parts, beat in found:
+            self._since[job_id, beat] = since = before.get((job_id, beat), moment)
+            patience = self._idle_seconds * (_PARTS_FACTOR if in_parts else 1)
+            if moment - since >= patience:
+                self._give_up(job_id, moment - since)
+
+    def _give_up(self, job_id: str, silence: float) -> None:
+        reason = f"Receiving the upload failed: nothing came for {silence:.0f} s; send the file again with a new job."
+        self._store.run(lambda connection: uploads.give_up(connection, job_id, reason, None))

@@ -1,0 +1,189 @@
+"""The durable record of which chunks of a job are in its output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from scoreline.errors import Cancelled, LostLease, RunStopped
+from scoreline.jobs import states
+from scoreline.jobs.model import JobState
+from scoreline.jobs.patience import PATIENCE, patiently
+from scoreline.jobs.states import Run
+from scoreline.store import Store, now
+from scoreline.store.tables.jobs import job_parts, jobs, ledger
+from scoreline.types import Counts, Flush, JsonObject, Position, Receipt
+
+T = TypeVar("T")
+
+
+class StoreLedger:
+    """The ledger of one run of a job's part; see `types.Ledger`.
+
+    Each write names the run in its WHERE clause: LostLease once another run has the job, Cancelled once it is aborted.
+    While the database is away a write is tried again, until `stopped` gives a reason to end (which is raised) or two
+    minutes have passed (StoreError).
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        run: Run,
+        part: int = 0,
+        *,
+        stopped: Callable[[], RunStopped | None] = lambda: None,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._store = store
+        self._run = run
+        self._part = part
+        self._stopped = stopped
+        self._patience = patience
+        self._total: tuple[Counts, int] | None = None  # rows and bytes recorded so far, once this run has asked
+
+    def output_state(self) -> JsonObject | None:
+        """Return the state stored by `begin`, or None.
+
+        Who is told may remove that output, as a run does that ends by a fault: so a run that lost its lease, or that
+        others will go on with, is told nothing. Raises LostLease or ShuttingDown then.
+        """
+        reason = self._stopped()
+        if reason is not None and not isinstance(reason, Cancelled):
+            raise reason
+        return self._patiently(lambda: self._store.run(self._output_state))
+
+    def begin(self, state: JsonObject) -> None:
+        """Store an output's state; the first run's stays."""
+        self._patiently(lambda: self._store.run(lambda connection: self._begin(connection, state)))
+
+    def flushes(self) -> Sequence[Flush]:
+        """Return all that is recorded, in order."""
+        job_id, part = self._run.job_id, self._part
+        return self._patiently(lambda: self._read(lambda connection: flushes(connection, job_id, part)))
+
+    def record(self, flush: Flush) -> None:
+        """Add a flush and grow the job's counters, in one transaction. The same flush of the same run again is fine.
+
+        Raises RuntimeError for one that does not follow the last: a fault of the program, not to be mended by guessing.
+        """
+        self._total = self._patiently(lambda: self._store.run(lambda connection: self._record(connection, flush)))
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        with self._store.read() as connection:
+            return work(connection)
+
+    def _output_state(self, connection: Connection) -> JsonObject | None:
+        with suppress(Cancelled):  # then its removal is wanted
+            self._hold(connection, {})
+        query = sa.select(job_parts.c.output_state).where(_part(self._run.job_id, self._part))
+        return connection.scalar(query)
+
+    def _begin(self, connection: Connection, state: JsonObject) -> None:
+        self._hold(connection, {})
+        mine = _part(self._run.job_id, self._part)
+        if connection.scalar(sa.select(sa.func.count()).select_from(job_parts).where(mine)):
+            return
+        connection.execute(
+            job_parts.insert().values(job_id=self._run.job_id, part=self._part, output_state=state, next_chunk=0)
+        )
+
+    def _record(self, connection: Connection, flush: Flush) -> tuple[Counts, int]:
+        """The lock on the job's row, taken by its update, keeps other runs out until the commit."""
+        if self._known(connection, flush):  # the answer to the commit was lost, not the commit
+            return total(connection, self._run.job_id)
+        counts, size = self._total or total(connection, self._run.job_id)
+        counts, size = counts + flush.counts, size + flush.bytes_out
+        self._hold(connection, states.grown(counts, None, size) | {"silent_runs": 0})
+        step = (
+            job_parts.update()
+            .where(_part(self._run.job_id, self._part), job_parts.c.next_chunk == flush.first)
+            .values(next_chunk=flush.last + 1)
+        )
+        if connection.execute(step).rowcount != 1:
+            raise RuntimeError(f"chunks {flush.first} to {flush.last} do not follow the last ones in the ledger")
+        connection.execute(ledger.insert().values(_row(flush, self._run, self._part)))
+        return counts, size
+
+    def _known(self, connection: Connection, flush: Flush) -> bool:
+        found = connection.execute(
+            sa.select(ledger.c.last_chunk).where(
+                ledger.c.job_id == self._run.job_id,
+                ledger.c.part == self._part,
+                ledger.c.first_chunk == flush.first,
+                ledger.c.fence == self._run.fence,
+            )
+        ).scalar()
+        return found == flush.last
+
+    def _hold(self, connection: Connection, values: dict[str, Any]) -> None:
+        """Change the job's row for this run, or raise why the run may not."""
+        change = jobs.update().where(states.held(self._run)).values({"lease_beat": jobs.c.lease_beat + 1} | values)
+        if connection.execute(change).rowcount == 1:
+            return
+        if states.state_of(connection, self._run.job_id) is JobState.ABORTED:
+            raise Cancelled(f"Job {self._run.job_id} was aborted; nothing more is written for it.")
+        raise LostLease(
+            f"Run {self._run.fence} of job {self._run.job_id} lost its lease; nothing more is written by it."
+        )
+
+    def _patiently(self, work: Callable[[], T]) -> T:
+        return patiently(work, self._stopped, self._patience)
+
+
+def flushes(connection: Connection, job_id: str, part: int, after: int = -1) -> list[Flush]:
+    """Return a part's flushes whose first chunk comes later than `after`, in order."""
+    query = sa.select(ledger).where(ledger.c.job_id == job_id, ledger.c.part == part, ledger.c.first_chunk > after)
+    return [_flush(row) for row in connection.execute(query.order_by(ledger.c.first_chunk))]
+
+
+def total(connection: Connection, job_id: str) -> tuple[Counts, int]:
+    """Return the rows and the output bytes that the ledger has for a job."""
+    columns = (
+        ledger.c.rows_read,
+        ledger.c.rows_scored,
+        ledger.c.rows_failed,
+        ledger.c.rows_skipped,
+        ledger.c.bytes_out,
+    )
+    query = sa.select(*(sa.func.sum(column) for column in columns)).where(ledger.c.job_id == job_id)
+    *rows, size = (int(value or 0) for value in connection.execute(query).one())
+    return Counts(*rows), size
+
+
+def _part(job_id: str, part: int) -> sa.ColumnElement[bool]:
+    return sa.and_(job_parts.c.job_id == job_id, job_parts.c.part == part)
+
+
+def _row(flush: Flush, run: Run, part: int) -> dict[str, Any]:
+    return {
+        "job_id": run.job_id,
+        "part": part,
+        "first_chunk": flush.first,
+        "last_chunk": flush.last,
+        "end_offset": flush.end.offset,
+        "end_chunk": flush.end.chunk,
+        "end_row": flush.end.row,
+        "rows_read": flush.counts.read,
+        "rows_scored": flush.counts.scored,
+        "rows_failed": flush.counts.failed,
+        "rows_skipped": flush.counts.skipped,
+        "receipt": flush.receipt.data,
+        "bytes_out": flush.bytes_out,
+        "fence": run.fence,
+        "at": now(),
+    }
+
+
+def _flush(row: Row[Any]) -> Flush:
+    return Flush(
+        row.first_chunk,
+        row.last_chunk,
+        Position(row.end_offset, row.end_chunk, row.end_row),
+        Counts(row.rows_read, row.rows_scored, row.rows_failed, row.rows_skipped),
+        Receipt(row.receipt),
+        row.bytes_out,
+    )

@@ -1,0 +1,121 @@
+"""A job as it is stored: its state, its counters, what it scores with, and what its status says to a reader."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from scoreline.jobs.spec import JobSpec
+from scoreline.registry.records import Owner
+from scoreline.store import now
+from scoreline.types import Counts, Feature, TargetType
+
+
+class JobState(StrEnum):
+    """INITIALIZING waits for data or for a slot; COMPLETED and ABORTED are final."""
+
+    INITIALIZING = "INITIALIZING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    ABORTED = "ABORTED"
+
+    @property
+    def final(self) -> bool:
+        """True when nothing changes any more."""
+        return self in (JobState.COMPLETED, JobState.ABORTED)
+
+
+class UploadState(StrEnum):
+    """NONE: the intake is no upload. BROKEN: it ended before it was whole, or nobody wants it any more."""
+
+    NONE = "none"
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a job scores with, as it was when the job was created. class_labels are in the order of the outputs."""
+
+    name: str
+    type: TargetType
+    features: tuple[Feature, ...]
+    class_labels: tuple[str, ...] = ()
+    positive_class: str | None = None
+    threshold: float = 0.5
+    association_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job. Sizes are bytes; `percentage` is 0 to 100; counters only grow.
+
+    fence numbers its runs. lease_owner: the worker that runs it. queue_position: jobs ahead of it while it waits for a
+    slot, else None. source: where the request came from.
+    """
+
+    id: str
+    owner: Owner
+    state: JobState
+    reason: str | None
+    spec: JobSpec
+    target: Target
+    deployment_id: str | None
+    package_id: str
+    package_hash: str
+    server_id: str
+    server_name: str
+    source: str | None
+    created_at: datetime
+    queued_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    hidden_at: datetime | None
+    upload_state: UploadState
+    upload_bytes: int
+    upload_expected: int | None
+    counts: Counts
+    bytes_in: int
+    bytes_out: int
+    percentage: float
+    queue_position: int | None
+    fence: int
+    lease_owner: str | None
+    results_deleted: bool
+
+    @property
+    def queued(self) -> bool:
+        """True while the job waits for a slot."""
+        return self.queue_position is not None
+
+    @property
+    def elapsed_seconds(self) -> int:
+        """Whole seconds since it began to run, up to its end; 0 before."""
+        if self.started_at is None:
+            return 0
+        end = self.finished_at or now()
+        return max(0, int((end - self.started_at).total_seconds()))
+
+    @property
+    def status_details(self) -> str:
+        """What the job does or how it ended, in words; never empty."""
+        if self.reason:
+            return self.reason
+        if self.state is JobState.RUNNING:
+            done = self.counts.scored + self.counts.failed
+            begun = "" if self.started_at is None else f" since {clock(self.started_at)}"
+            return f"Scoring{begun} on prediction server '{self.server_name}': {done} rows done"
+        if self.queue_position is not None:
+            jobs = "job" if self.queue_position == 1 else "jobs"
+            return f"Waiting for a processing slot: {self.queue_position} {jobs} ahead"
+        if self.upload_state is UploadState.RUNNING:
+            return f"Waiting for CSV data to be pushed: {self.upload_bytes} bytes so far, the upload must be complete"
+        return "Waiting for CSV data to be pushed to the job's csvUpload link"
+
+
+def clock(moment: datetime) -> str:
+    """Return a time as texts for people show it: UTC, a blank in the middle, microseconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")

@@ -1,0 +1,36 @@
+"""What a job's spec and its target mean for the pipeline."""
+
+from __future__ import annotations
+
+from scoreline.jobs.model import Target
+from scoreline.jobs.spec import JobSpec
+from scoreline.types import ErrorPlan, PacePlan, ScoringPlan
+
+
+def scoring(spec: JobSpec, target: Target) -> ScoringPlan:
+    """Return what decides the look of the output's rows."""
+    threshold = target.threshold if spec.prediction_threshold is None else spec.prediction_threshold
+    return ScoringPlan(
+        target_type=target.type,
+        target_name=target.name,
+        features=target.features,
+        class_labels=target.class_labels,
+        positive_class=target.positive_class,
+        threshold=threshold,
+        passthrough=spec.passthrough,
+        include_status=spec.include_prediction_status,
+        include_probabilities=spec.include_probabilities,
+        include_classes=tuple(dict.fromkeys(spec.include_probabilities_classes)),
+        remap=spec.remap,
+        association_id=target.association_id,
+    )
+
+
+def pace(spec: JobSpec) -> PacePlan:
+    """Return how much is in flight."""
+    return PacePlan(spec.chunk_size, spec.num_concurrent or 1)
+
+
+def errors(spec: JobSpec) -> ErrorPlan:
+    """Return when bad rows end the job."""
+    return ErrorPlan(abort_on_error=spec.abort_on_error, row_level=not spec.disable_row_level_error_handling)

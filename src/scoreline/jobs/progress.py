@@ -1,0 +1,132 @@
+"""A run's link to the store: its lease, its counters, its log lines, and the word to stop."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from types import TracebackType
+from typing import Self
+
+import structlog
+from sqlalchemy.engine import Connection
+
+from scoreline.errors import Cancelled, LostLease, RunStopped, ShuttingDown, StoreError
+from scoreline.jobs import states, store
+from scoreline.jobs.model import JobState
+from scoreline.jobs.states import Run
+from scoreline.store import Store
+from scoreline.types import Snapshot
+
+_BEAT_SECONDS = 0.5  # two of them renew the lease
+_MOST_LINES = 500  # of one run; a source with a million oddities must not fill the database
+
+_log = structlog.get_logger(__name__)
+
+
+class RunProgress:
+    """The progress of one run, for as long as the `with` block lasts; see `types.Progress`.
+
+    A thread renews the lease each second and looks twice a second whether the job is still this run's. While the
+    database is away it keeps trying: whether the lease is lost is for the database to say.
+    """
+
+    def __init__(self, database: Store, run: Run, *, beat_seconds: float = _BEAT_SECONDS) -> None:
+        self._store = database
+        self._run = run
+        self._beat_seconds = beat_seconds
+        self._lock = threading.Lock()
+        self._flushing = threading.Lock()
+        self._snapshot: Snapshot | None = None
+        self._lines: deque[str] = deque()
+        self._taken_lines = 0
+        self._reason: RunStopped | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name=f"lease of {run.job_id}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def report(self, snapshot: Snapshot) -> None:
+        """Keep the latest state of the run; the heartbeat stores it."""
+        with self._lock:
+            self._snapshot = snapshot
+
+    def log(self, message: str) -> None:
+        """Append a line to the job's log, with the next heartbeat. After 500 lines of one run the rest is left out."""
+        with self._lock:
+            self._taken_lines += 1
+            if self._taken_lines <= _MOST_LINES:
+                self._lines.append(message)
+            elif self._taken_lines == _MOST_LINES + 1:
+                self._lines.append(f"Further lines of this run are left out after {_MOST_LINES}.")
+
+    def stop_requested(self) -> bool:
+        """Return False while the run may go on; else raise why it must end: Cancelled, LostLease or ShuttingDown."""
+        reason = self._reason
+        if reason is not None:
+            raise type(reason)(reason.message)
+        return False
+
+    @property
+    def reason(self) -> RunStopped | None:
+        """Why the run must end, None while it may go on."""
+        return self._reason
+
+    def stop(self, reason: RunStopped) -> None:
+        """Ask the run to end; the first reason stays, but what the database says weighs more than a shutdown."""
+        with self._lock:
+            if self._reason is None or isinstance(self._reason, ShuttingDown):
+                self._reason = reason
+
+    def flush(self) -> None:
+        """Store the counters and lines that wait. Raises StoreError."""
+        with self._flushing:
+            with self._lock:
+                snapshot, lines = self._snapshot, list(self._lines)
+            if not self._store.run(lambda connection: self._put(connection, snapshot, lines)):
+                self._find_reason()
+                return
+            with self._lock:
+                for _ in lines:
+                    self._lines.popleft()
+
+    def _put(self, connection: Connection, snapshot: Snapshot | None, lines: list[str]) -> bool:
+        held = states.renew(connection, self._run, snapshot)
+        if held:
+            store.add_log(connection, self._run.job_id, lines)
+        return held
+
+    def _beat(self) -> None:
+        renew = False
+        while not self._over.wait(self._beat_seconds):
+            try:
+                if renew or self._lines:
+                    self.flush()
+                else:
+                    self.look()
+                renew = not renew
+            except StoreError as exc:
+                renew = True
+                _log.warning("The lease could not be renewed", job_id=self._run.job_id, cause=exc.message)
+
+    def look(self) -> None:
+        """Find out whether the run has its job still. Raises StoreError."""
+        with self._store.read() as connection:
+            holds = states.holds(connection, self._run)
+        if not holds:
+            self._find_reason()
+
+    def _find_reason(self) -> None:
+        with self._store.read() as connection:
+            state = states.state_of(connection, self._run.job_id)
+        if state is JobState.ABORTED:
+            self.stop(Cancelled(f"Job {self._run.job_id} was aborted."))
+        else:
+            self.stop(LostLease(f"Run {self._run.fence} of job {self._run.job_id} lost its lease."))

@@ -1,0 +1,263 @@
+"""What the API and the command line do with jobs. Functions that take a caller show and change only what they may.
+
+Raises, beside what each says: NotFound for a job that the caller may not see, StoreError when the database fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from scoreline.access import Caller, require_change, require_write, visible
+from scoreline.errors import Conflict, InvalidRequest, NotFound
+from scoreline.jobs import checks, states, uploads
+from scoreline.jobs import ledger as ledgers
+from scoreline.jobs import store as rows
+from scoreline.jobs.model import Job, JobState, Target, UploadState, clock
+from scoreline.jobs.spec import LOCAL_FILE, JobSpec
+from scoreline.jobs.store import ORDERS, JobFilter
+from scoreline.registry import deployments, packages
+from scoreline.registry.records import Deployment, Package, Page, Server
+from scoreline.store import Store, new_id, now
+from scoreline.store.tables.jobs import jobs
+from scoreline.types import Receipt
+
+PART = 0
+"""The part whose result is downloaded; a result in several parts is a later version's business."""
+
+
+def create(store: Store, caller: Caller, spec: JobSpec, *, source: str | None = "api") -> Job:
+    """Create a job; it scores with the model that its deployment has now. `source` says where the request came from.
+
+    Raises InvalidRequest for what cannot be done (naming the field), NotFound for the deployment, Forbidden, Conflict
+    when no prediction server is known.
+    """
+    require_write(caller)
+    checks.check_built(spec)
+    deployment = deployments.get(store, caller, str(spec.deployment_id))
+    package = _package(store, caller, spec, deployment)
+    target = _target(package)
+    checks.check_target(spec, target)
+    server = _server(deployment)
+    spec = replace(spec, num_concurrent=spec.num_concurrent or server.concurrency)
+    job_id = new_id()
+    upload = UploadState.WAITING if spec.intake_type == LOCAL_FILE else UploadState.NONE
+    moment = now()
+    values: dict[str, Any] = {
+        "id": job_id,
+        "owner_id": caller.user_id,
+        "org_id": caller.org_id,
+        "deployment_id": deployment.id,
+        "package_id": package.id,
+        "package_hash": package.artifact,
+        "server_id": server.id,
+        "target": rows.target_to_json(target),
+        "spec": spec.to_document(),
+        "intake_type": spec.intake_type,
+        "output_type": spec.output_type,
+        "source": source,
+        "state": JobState.INITIALIZING,
+        "upload_state": upload,
+        "created_at": moment,
+    }
+    with store.begin() as connection:
+        rows.insert(connection, values)
+        rows.add_log(connection, job_id, [f"Job created by {caller.username} at {clock(moment)}"])
+        if upload is UploadState.NONE:
+            states.enqueue(connection, job_id)
+    return get(store, caller, job_id)
+
+
+def get(store: Store, caller: Caller, job_id: str) -> Job:
+    """Return a job in any state, hidden ones included."""
+    with store.read() as connection:
+        job = rows.find(connection, job_id, visible(caller, jobs))
+    if job is None:
+        raise NotFound(f"There is no batch prediction job {job_id!r}.")
+    return job
+
+
+def list_jobs(
+    store: Store,
+    caller: Caller,
+    which: JobFilter | None = None,
+    *,
+    order: str = "-created",
+    offset: int = 0,
+    limit: int | None = 100,
+) -> Page[Job]:
+    """Return one page of the caller's jobs that are not hidden. Raises InvalidRequest for an unknown order."""
+    if order not in ORDERS:
+        raise InvalidRequest(f"orderBy must be one of {', '.join(ORDERS)}.", "orderBy")
+    with store.read() as connection:
+        return rows.page(connection, caller, which or JobFilter(), order=order, offset=offset, limit=limit)
+
+
+def abort(store: Store, caller: Caller, job_id: str) -> Job:
+    """End a job at once, whether it waits or runs; its worker stops within seconds and deletes what it wrote.
+
+    Raises Conflict when the job is over already, Forbidden.
+    """
+    job = get(store, caller, job_id)
+    require_change(caller, job.owner.id, f"job {job_id!r}")
+    reason = f"Cancelled by {caller.username} at {clock(now())}"
+    if not store.run(lambda connection: states.abort(connection, job_id, reason)):
+        job = get(store, caller, job_id)
+        raise Conflict(f"Job {job_id!r} cannot be aborted, because it is {job.state} already.")
+    return get(store, caller, job_id)
+
+
+def hide(store: Store, caller: Caller, job_id: str, *, hidden: bool) -> Job:
+    """Take a finished job from the lists, or show it again. Raises Conflict while it is not finished, Forbidden."""
+    job = get(store, caller, job_id)
+    require_change(caller, job.owner.id, f"job {job_id!r}")
+    moment = (job.hidden_at or now()) if hidden else None
+    if not store.run(lambda connection: states.hide(connection, job_id, moment)):
+        raise Conflict(f"Job {job_id!r} cannot be hidden while it is {job.state}: abort it first.")
+    return get(store, caller, job_id)
+
+
+def queue_position(store: Store, caller: Caller, job_id: str) -> int | None:
+    """Return the number of jobs ahead of one that waits for a slot, None for any other. `Job.queue_position` has it."""
+    return get(store, caller, job_id).queue_position
+
+
+def logs(store: Store, caller: Caller, job_id: str) -> list[str]:
+    """Return a job's log, oldest line first; lines are only ever appended."""
+    job = get(store, caller, job_id)
+    return logs_of(store, [job])[job.id]
+
+
+def logs_of(store: Store, shown: Sequence[Job]) -> dict[str, list[str]]:
+    """Return the logs of jobs that the caller has been given, by job id, in one query."""
+    with store.read() as connection:
+        return rows.logs(connection, [job.id for job in shown])
+
+
+def result_flushes(store: Store, job_id: str, after: int = -1) -> list[tuple[int, Receipt, int]]:
+    """Return the blocks of a localFile result that are durable, in order: (number, receipt, bytes).
+
+    `after` is the number of the last block that was read. For callers who have been given the job.
+    """
+    return result_since(store, job_id, after)[1]
+
+
+def result_since(store: Store, job_id: str, after: int = -1) -> tuple[JobState, list[tuple[int, Receipt, int]]]:
+    """Return the job's state and the result's blocks after a number, both of one moment.
+
+    A state of COMPLETED says that these blocks are the last ones. Raises NotFound.
+    """
+    with store.read() as connection:
+        state = states.state_of(connection, job_id)
+        if state is None:
+            raise NotFound(f"There is no batch prediction job {job_id!r}.")
+        found = ledgers.flushes(connection, job_id, PART, after)
+    return state, [(flush.first, flush.receipt, flush.bytes_out) for flush in found]
+
+
+def state(store: Store, job_id: str) -> JobState:
+    """Return a job's state alone: one cheap read, for those who wait for a change. Raises NotFound."""
+    with store.read() as connection:
+        found = states.state_of(connection, job_id)
+    if found is None:
+        raise NotFound(f"There is no batch prediction job {job_id!r}.")
+    return found
+
+
+def upload_begins(store: Store, caller: Caller, job_id: str, *, expected: int | None = None) -> Job:
+    """Note that the client's data begins to arrive; with `async` the job enters the queue now.
+
+    expected: bytes that the client announced (Content-Length). Parts of a multipart upload may call it each.
+    Raises NotFound for a job that needs no data; Conflict when data was sent before, or the job is over; Forbidden.
+    """
+    job = get(store, caller, job_id)
+    require_change(caller, job.owner.id, f"job {job_id!r}")
+    if job.upload_state is UploadState.NONE:
+        raise NotFound(f"Job {job_id!r} takes no upload: its intake is {job.spec.intake_type}.")
+    announced = None if job.spec.multipart else expected
+    if not store.run(lambda connection: uploads.begin(connection, job, announced)):
+        raise _no_upload(get(store, caller, job_id))
+    return get(store, caller, job_id)
+
+
+def upload_progress(store: Store, job_id: str, received: int) -> None:
+    """Note the bytes that are staged. Call it about once a second while the client sends, even without new bytes.
+
+    Raises Conflict when the data is not wanted any more, because the job is over.
+    """
+    if not store.run(lambda connection: uploads.grow(connection, job_id, received)):
+        raise _unwanted(store, job_id)
+
+
+def upload_done(store: Store, job_id: str, received: int) -> None:
+    """Note that all data is staged, `received` bytes; with `async=false` the job enters the queue now.
+
+    Doing it again is harmless. Raises Conflict when the job is over for another reason.
+    """
+    if not store.run(lambda connection: uploads.finish(connection, job_id, received)):
+        raise _unwanted(store, job_id)
+
+
+def upload_broken(store: Store, job_id: str, reason: str, *, received: int | None = None) -> bool:
+    """End a job whose data will never be whole; `reason` is the sentence for its status, `received` the staged bytes.
+
+    Returns False when the upload was complete before, and nothing is changed then. A job that is over stays as it is.
+    """
+    return store.run(lambda connection: uploads.give_up(connection, job_id, reason, received))
+
+
+def _no_upload(job: Job) -> Conflict:
+    if job.state.final:
+        return Conflict(f"Job {job.id!r} takes no data any more, because it is {job.state}.")
+    return Conflict(f"The upload for job {job.id!r} has begun already: create a new job to send other data.")
+
+
+def _unwanted(store: Store, job_id: str) -> Conflict:
+    with store.read() as connection:
+        job = rows.find(connection, job_id)
+    if job is None:
+        return Conflict(f"Job {job_id!r} does not exist any more.")
+    return Conflict(f"Job {job_id!r} takes no data any more, because it is {job.state}: {job.status_details}")
+
+
+def _package(store: Store, caller: Caller, spec: JobSpec, deployment: Deployment) -> Package:
+    """Return the package that scores: the deployment's, or the one that the spec pins."""
+    package = deployment.package
+    for field, wanted in (("pinnedModelId", spec.pinned_model_id), ("modelPackageId", spec.model_package_id)):
+        if wanted is None or wanted in (package.id, package.model_id):
+            continue
+        try:
+            package = packages.get(store, caller, wanted)
+        except NotFound as exc:
+            raise InvalidRequest(f"{field} names no model package that you can see: {wanted!r}.", field) from exc
+        mine, theirs = (deployment.package.target_name, deployment.package.target_type), package
+        if (theirs.target_name, theirs.target_type) != mine:
+            raise InvalidRequest(f"{field} names a model package with another target than the deployment's.", field)
+    if package.artifact is None:
+        raise InvalidRequest(
+            f"Deployment {deployment.label!r} has no model files to score with: deploy a package with an artefact.",
+            "deploymentId",
+        )
+    if deployment.status != "active":
+        raise InvalidRequest(
+            f"Deployment {deployment.label!r} is {deployment.status}: activate it before scoring.", "deploymentId"
+        )
+    return package
+
+
+def _target(package: Package) -> Target:
+    return Target(
+        name=package.target_name,
+        type=package.target_type,
+        features=package.features,
+        class_labels=package.class_labels or (),
+        positive_class=package.positive_class,
+        threshold=package.threshold,
+    )
+
+
+def _server(deployment: Deployment) -> Server:
+    if deployment.server is None:
+        raise Conflict("No prediction server has made itself known yet: start one with `scoreline predictor`.")
+    return deployment.server

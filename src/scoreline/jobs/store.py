@@ -1,0 +1,254 @@
+"""Reading and creating jobs: their rows, their lists, their logs. What changes a job's state is in `jobs.states`.
+
+Functions take the transaction's connection; what the caller may see is decided by the clause that is handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from scoreline.access import Caller, visible
+from scoreline.jobs.model import Job, JobState, Target, UploadState
+from scoreline.jobs.spec import JobSpec
+from scoreline.registry.records import (
+    Page,
+    features_from_json,
+    features_to_json,
+    owner_from,
+    prefixed,
+    unprefixed,
+)
+from scoreline.store import now
+from scoreline.store.tables.access import users
+from scoreline.store.tables.jobs import job_logs, jobs
+from scoreline.store.tables.registry import packages, prediction_servers
+from scoreline.types import Counts, JsonObject, TargetType
+
+ORDERS = ("created", "-created", "status", "-status")
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs a list shows; an empty or absent field hides nothing. Hidden jobs are never listed.
+
+    sources: a leading `-` excludes. start wins over cutoff_hours; start and end are inclusive.
+    """
+
+    states: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    deployment_id: str | None = None
+    model_id: str | None = None
+    job_id: str | None = None
+    cutoff_hours: int | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    definition_id: str | None = None
+    hostnames: tuple[str, ...] = ()
+    batch_job_types: tuple[str, ...] = ()
+    intake_types: tuple[str, ...] = ()
+    output_types: tuple[str, ...] = ()
+
+
+def insert(connection: Connection, values: dict[str, Any]) -> None:
+    """Add a job's row."""
+    connection.execute(jobs.insert().values(values))
+
+
+def find(connection: Connection, job_id: str, *clauses: sa.ColumnElement[bool]) -> Job | None:
+    """Return a job, None when there is none that the clauses let through."""
+    row = connection.execute(_query().where(jobs.c.id == job_id, *clauses)).mappings().first()
+    return None if row is None else _job(row)
+
+
+def page(
+    connection: Connection, caller: Caller, which: JobFilter, *, order: str, offset: int, limit: int | None
+) -> Page[Job]:
+    """Return one page of the jobs that the caller may see. `order` is one of ORDERS."""
+    clauses = [visible(caller, jobs), jobs.c.hidden_at.is_(None), *_clauses(which)]
+    source = jobs.join(packages, packages.c.id == jobs.c.package_id).join(
+        prediction_servers, prediction_servers.c.id == jobs.c.server_id
+    )
+    total = connection.scalar(sa.select(sa.func.count()).select_from(source).where(*clauses)) or 0
+    query = _query().where(*clauses).order_by(*_order(order)).offset(offset).limit(limit)
+    rows = connection.execute(query).mappings().all()
+    return Page(tuple(_job(row) for row in rows), total)
+
+
+def add_log(connection: Connection, job_id: str, messages: Iterable[str]) -> None:
+    """Append lines to a job's log."""
+    lines = [{"job_id": job_id, "at": now(), "message": message} for message in messages]
+    if lines:
+        connection.execute(job_logs.insert(), lines)
+
+
+def logs(connection: Connection, job_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return the log lines of several jobs, oldest first."""
+    found: dict[str, list[str]] = {job_id: [] for job_id in job_ids}
+    query = sa.select(job_logs.c.job_id, job_logs.c.message).where(job_logs.c.job_id.in_(job_ids))
+    for job_id, message in connection.execute(query.order_by(job_logs.c.id)):
+        found[job_id].append(message)
+    return found
+
+
+def target_to_json(target: Target) -> JsonObject:
+    """Return a target as it is stored."""
+    return {
+        "name": target.name,
+        "type": target.type.value,
+        "features": features_to_json(target.features),
+        "classLabels": list(target.class_labels),
+        "positiveClass": target.positive_class,
+        "threshold": target.threshold,
+        "associationId": target.association_id,
+    }
+
+
+def position() -> sa.ColumnElement[int | None]:
+    """Return the number of jobs ahead of a row of `jobs` joined with its server; NULL when it does not wait in line."""
+    ahead, running = jobs.alias("ahead"), jobs.alias("running")
+    earlier = sa.or_(
+        ahead.c.queued_at < jobs.c.queued_at,
+        sa.and_(ahead.c.queued_at == jobs.c.queued_at, ahead.c.id < jobs.c.id),
+    )
+    before = (
+        sa.select(sa.func.count())
+        .select_from(ahead)
+        .where(ahead.c.server_id == jobs.c.server_id, ahead.c.state == JobState.INITIALIZING, earlier)
+        .correlate(jobs)
+        .scalar_subquery()
+    )
+    busy = (
+        sa.select(sa.func.count())
+        .select_from(running)
+        .where(running.c.server_id == jobs.c.server_id, running.c.state == JobState.RUNNING)
+        .correlate(jobs)
+        .scalar_subquery()
+    )
+    in_the_way = sa.case((busy >= prediction_servers.c.slots, busy), else_=0)
+    waits = sa.and_(jobs.c.state == JobState.INITIALIZING, jobs.c.queued_at.is_not(None))
+    return sa.case((waits, before + in_the_way), else_=sa.null())
+
+
+def _query() -> sa.Select[Any]:
+    return (
+        sa.select(
+            *prefixed(jobs, "j_"),
+            *prefixed(users, "u_"),
+            prediction_servers.c.name.label("server_name"),
+            position().label("position"),
+        )
+        .join(users, users.c.id == jobs.c.owner_id)
+        .join(packages, packages.c.id == jobs.c.package_id)
+        .join(prediction_servers, prediction_servers.c.id == jobs.c.server_id)
+    )
+
+
+def _order(order: str) -> list[sa.ColumnElement[Any]]:
+    column = jobs.c.created_at if order.endswith("created") else jobs.c.state
+    by = [column, jobs.c.created_at, jobs.c.id]
+    return [item.desc() for item in by] if order.startswith("-") else list(by)
+
+
+def _clauses(which: JobFilter) -> list[sa.ColumnElement[bool]]:
+    """Return a clause for each field that is set."""
+    clauses: list[sa.ColumnElement[bool]] = []
+    for column, values in (
+        (jobs.c.state, which.states),
+        (jobs.c.intake_type, which.intake_types),
+        (jobs.c.output_type, which.output_types),
+        (jobs.c.deployment_id, _one(which.deployment_id)),
+        (jobs.c.id, _one(which.job_id)),
+    ):
+        if values:
+            clauses.append(column.in_(values))
+    clauses += _source_clauses(which.sources)
+    if which.model_id is not None:
+        clauses.append(sa.or_(packages.c.model_id == which.model_id, packages.c.id == which.model_id))
+    start = which.start
+    if start is None and which.cutoff_hours is not None:
+        start = now() - timedelta(hours=which.cutoff_hours)
+    if start is not None:
+        clauses.append(jobs.c.created_at >= start)
+    if which.end is not None:
+        clauses.append(jobs.c.created_at <= which.end)
+    if which.hostnames:
+        clauses.append(sa.or_(*(_on_host(name) for name in which.hostnames)))
+    if which.definition_id is not None or (which.batch_job_types and "prediction" not in which.batch_job_types):
+        clauses.append(sa.false())  # no job comes from a definition or monitors only
+    return clauses
+
+
+def _one(value: str | None) -> tuple[str, ...]:
+    return () if value is None else (value,)
+
+
+def _source_clauses(sources: tuple[str, ...]) -> list[sa.ColumnElement[bool]]:
+    wanted = [source for source in sources if not source.startswith("-")]
+    unwanted = [source[1:] for source in sources if source.startswith("-")]
+    clauses: list[sa.ColumnElement[bool]] = []
+    if wanted:
+        clauses.append(jobs.c.source.in_(wanted))
+    if unwanted:
+        clauses.append(sa.or_(jobs.c.source.is_(None), jobs.c.source.not_in(unwanted)))
+    return clauses
+
+
+def _on_host(name: str) -> sa.ColumnElement[bool]:
+    url = prediction_servers.c.url
+    return sa.or_(
+        url.endswith(f"://{name}", autoescape=True),
+        url.contains(f"://{name}:", autoescape=True),
+        url.contains(f"://{name}/", autoescape=True),
+    )
+
+
+def _job(row: RowMapping) -> Job:
+    values: dict[str, Any] = unprefixed(row, "j_")
+    return Job(
+        id=values["id"],
+        owner=owner_from(unprefixed(row, "u_")),
+        state=JobState(values["state"]),
+        reason=values["reason"],
+        spec=JobSpec.from_document(values["spec"]),
+        target=_target(values["target"]),
+        deployment_id=values["deployment_id"],
+        package_id=values["package_id"],
+        package_hash=values["package_hash"],
+        server_id=values["server_id"],
+        server_name=row["server_name"],
+        source=values["source"],
+        created_at=values["created_at"],
+        queued_at=values["queued_at"],
+        started_at=values["started_at"],
+        finished_at=values["finished_at"],
+        hidden_at=values["hidden_at"],
+        upload_state=UploadState(values["upload_state"]),
+        upload_bytes=values["upload_bytes"],
+        upload_expected=values["upload_expected"],
+        counts=Counts(values["rows_read"], values["rows_scored"], values["rows_failed"], values["rows_skipped"]),
+        bytes_in=values["bytes_in"],
+        bytes_out=values["bytes_out"],
+        percentage=values["percentage"],
+        queue_position=row["position"],
+        fence=values["fence"],
+        lease_owner=values["lease_owner"],
+        results_deleted=values["results_deleted_at"] is not None,
+    )
+
+
+def _target(document: JsonObject) -> Target:
+    return Target(
+        name=document["name"],
+        type=TargetType(document["type"]),
+        features=features_from_json(document["features"]),
+        class_labels=tuple(document["classLabels"]),
+        positive_class=document["positiveClass"],
+        threshold=document["threshold"],
+        association_id=document["associationId"],
+    )

@@ -1,0 +1,78 @@
+"""Building a run's ticket: all that the pipeline needs, and a token that is good for this run only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from scoreline.access import tokens
+from scoreline.errors import StoreError
+from scoreline.jobs import plans
+from scoreline.jobs.model import Job
+from scoreline.jobs.spec import LOCAL_FILE
+from scoreline.registry import servers
+from scoreline.store import Store, now
+from scoreline.types import Range, RunTicket, ServerAddress
+
+_log = structlog.get_logger(__name__)
+_TOKEN_LIFE = timedelta(days=30)  # longer than any job; it is ended with the run
+
+
+@contextmanager
+def opened(store: Store, spool_url: str, job: Job) -> Iterator[RunTicket]:
+    """Give a ticket for the job's current run; its token ends with the block.
+
+    An earlier run's token ends, too. Raises NotFound when the prediction server is not registered any more, StoreError.
+    """
+    ticket, token_id = build(store, spool_url, job)
+    try:
+        yield ticket
+    finally:
+        try:
+            tokens.end(store, token_id)
+        except StoreError as exc:
+            # It ends with the next run's token, or by itself; how this run ended matters more.
+            _log.warning("A run's token could not be ended", job_id=job.id, cause=exc.message)
+
+
+def build(store: Store, spool_url: str, job: Job) -> tuple[RunTicket, str]:
+    """Return a ticket for the job's current run and the id of the token in it."""
+    server = servers.resolve(store, job.server_id)
+    secret = tokens.new_secret()
+    with store.begin() as connection:
+        token = tokens.create_in(
+            connection,
+            job.owner.id,
+            f"job {job.id}",
+            secret,
+            kind="run",
+            expires=now() + _TOKEN_LIFE,
+            package_ids=[job.package_id],
+            replace=True,
+        )
+    ticket = RunTicket(
+        job_id=job.id,
+        fence=job.fence,
+        part=Range(),
+        intake=_intake(job),
+        output=dict(job.spec.output),
+        dialect=job.spec.csv.dialect,
+        plan=plans.scoring(job.spec, job.target),
+        pace=plans.pace(job.spec),
+        errors=plans.errors(job.spec),
+        server=ServerAddress(server.url, job.package_id, secret),
+        spool=spool_url,
+        package_hash=job.package_hash,
+    )
+    return ticket, token.id
+
+
+def _intake(job: Job) -> dict[str, Any]:
+    settings = dict(job.spec.intake)
+    if job.spec.intake_type == LOCAL_FILE and job.upload_expected is not None:
+        settings["contentLength"] = job.upload_expected
+    return settings

@@ -1,0 +1,151 @@
+"""The worker's loop: take what is due, run it in a thread, look after the leases of others, sweep up."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import structlog
+
+from scoreline import logs
+from scoreline.engines import run_ticket
+from scoreline.errors import ScorelineError, StoreError
+from scoreline.jobs import cleaning, lease
+from scoreline.jobs.running import Engine, JobRun
+from scoreline.jobs.states import Run
+from scoreline.settings import Settings
+from scoreline.spool import Spool, open_spool
+from scoreline.store import Store
+
+_POLL_SECONDS = 0.05
+_IDLE_POLL_SECONDS = 0.1  # after some time without work
+_IDLE_AFTER = 30.0
+_LONGEST_PAUSE = 5.0  # while the database is away
+_LOOK_SECONDS = 1.0
+_SWEEP_SECONDS = 2.0
+_DRAIN_SECONDS = 20.0
+
+_log = structlog.get_logger(__name__)
+
+
+def run_worker(settings: Settings, stop: threading.Event, *, worker_id: str | None = None) -> None:
+    """Run jobs until `stop` is set, then give back those that run and return; see `Worker`.
+
+    worker_id: a name that no other worker has, for the supervisor to give back the leases of a worker that died
+    (`lease.release_owner`). Raises SetupError when the database or the spool cannot be used.
+    """
+    logs.configure(settings, "worker")
+    store = Store(settings.store_url)
+    try:
+        if not _migrated(store, stop):
+            return
+        spool = open_spool(settings.spool_dir, min_free=settings.min_free_bytes)
+        Worker(settings, store, spool, worker_id=worker_id).work(stop)
+    finally:
+        store.dispose()
+
+
+class Worker:
+    """Runs up to `settings.worker_jobs` jobs at once, each in a thread of its own."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        spool: Spool,
+        *,
+        worker_id: str | None = None,
+        engine: Engine = run_ticket,
+    ) -> None:
+        self.worker_id = worker_id or lease.new_worker_id()
+        self._store = store
+        self._spool = spool
+        self._engine = engine
+        self._most = settings.worker_jobs
+        self._runs: list[tuple[threading.Thread, JobRun]] = []
+        self._watcher = lease.Watcher(store, self.worker_id, settings.lease_seconds)
+        self._uploads = cleaning.UploadWatch(store, settings.upload_idle_seconds)
+        self._look_at = 0.0
+        self._sweep_at = 0.0
+        self._busy_at = time.monotonic()
+
+    def work(self, stop: threading.Event) -> None:
+        """Work until `stop` is set. While the database is away it waits for it; running jobs do the same."""
+        _log.info("worker is ready", worker=self.worker_id, jobs=self._most)
+        pause = 0.0
+        while not stop.wait(pause):
+            try:
+                pause = self._turn()
+            except StoreError as exc:
+                _log.warning("worker waits for the database", cause=exc.message)
+                pause = min(_LONGEST_PAUSE, max(0.2, 2 * pause))
+        self._drain()
+
+    def _turn(self) -> float:
+        """Do what is due; return the seconds to wait before the next turn."""
+        self._forget_ended()
+        if len(self._runs) < self._most:
+            run = lease.next_run(self._store, self.worker_id)
+            if run is not None:
+                self._start(run)
+                return 0.0
+        self._look_after_others()
+        idle = not self._runs and time.monotonic() - self._busy_at > _IDLE_AFTER
+        return _IDLE_POLL_SECONDS if idle else _POLL_SECONDS
+
+    def _start(self, run: Run) -> None:
+        job_run = JobRun(self._store, self._spool, self._engine, run)
+        thread = threading.Thread(target=job_run, name=f"job {run.job_id}", daemon=True)
+        self._runs.append((thread, job_run))
+        thread.start()
+
+    def _forget_ended(self) -> None:
+        alive = [item for item in self._runs if item[0].is_alive()]
+        if len(alive) < len(self._runs):
+            self._runs = alive
+            self._sweep_at = 0.0
+        if alive:
+            self._busy_at = time.monotonic()
+
+    def _look_after_others(self) -> None:
+        moment = time.monotonic()
+        if moment >= self._look_at:
+            self._look_at = moment + _LOOK_SECONDS
+            for silent in self._watcher.look():
+                if len(self._runs) < self._most and (run := self._watcher.take(silent)):
+                    _log.warning("job taken over from a silent worker", job_id=run.job_id, run=run.fence)
+                    self._start(run)
+        if moment >= self._sweep_at:
+            self._sweep_at = moment + _SWEEP_SECONDS
+            cleaning.sweep(self._store, self._spool)
+            self._uploads.look()
+
+    def _drain(self) -> None:
+        """Ask all runs to leave, and wait for them for a while; what they leave goes on with other workers."""
+        for _, job_run in self._runs:
+            job_run.shut_down()
+        deadline = time.monotonic() + _DRAIN_SECONDS
+        for thread, _ in self._runs:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        left = sum(thread.is_alive() for thread, _ in self._runs)
+        try:
+            # Runs that do not end in time are refused by their fence from here on.
+            lease.release_owner(self._store, self.worker_id)
+        except ScorelineError as exc:
+            _log.warning("leases could not be given back", cause=exc.message)
+        _log.info("worker is down", runs_left_behind=left)
+
+
+def _migrated(store: Store, stop: threading.Event) -> bool:
+    """Bring the schema up to date, as soon as the database can be reached; False when `stop` came first."""
+    pause = 0.2
+    while not stop.is_set():
+        try:
+            store.migrate()
+        except StoreError as exc:
+            _log.warning("worker waits for the database", cause=exc.message)
+            stop.wait(pause)
+            pause = min(_LONGEST_PAUSE, 2 * pause)
+        else:
+            return True
+    return False
