@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from scoreline.errors import DataRefused
 from scoreline.pipeline.ask import Asker
 from scoreline.pipeline.pace import Pace
 from scoreline.pipeline.parse import ChunkParser, Parsed
-from scoreline.rows import csvout
+from scoreline.rows import arrow, csvout
 from scoreline.rows.columns import OutputColumns, unusable
 from scoreline.types import Counts, CsvDialect, RawChunk, Scores
 
@@ -71,7 +70,7 @@ class ChunkWork:
         if errors and not self._row_level:
             return self._all_failed(parsed, min(errors.items())[1])
         rows = _sound(parsed)
-        batch = parsed.batch if len(rows) == parsed.rows else parsed.batch.take(pa.array(rows))
+        batch = parsed.batch if len(rows) == parsed.rows else parsed.batch.take(arrow.numbers(rows))
         if not len(rows):
             return self._nothing(), errors, 0.0
         try:

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from scoreline.rows import arrow
+
 
 class Ragged:
     """The rows that have another number of fields than the header; given to Arrow's reader as its handler."""
@@ -60,7 +62,7 @@ class Ragged:
                 pieces.append(table.column(place).combine_chunks() if known else pa.nulls(len(members), pa.string()))
             order[rows[members]] = np.arange(start, start + len(members))
             start += len(members)
-        take = pa.array(order)
+        take = arrow.numbers(order)
         return {place: pa.concat_arrays(pieces).take(take) for place, pieces in parts.items()}
 
     def _by_width(self) -> dict[int, list[int]]:
@@ -72,10 +74,10 @@ class Ragged:
 
 def undecodable(name: str, array: pa.Array) -> tuple[pa.Array, dict[int, str]]:
     """Return the texts of a column that was read with one character for each byte, and the rows that are not UTF-8."""
-    foreign = pc.fill_null(pc.not_equal(pc.binary_length(array), pc.utf8_length(array)), fill_value=False)
+    foreign = arrow.mask(pc.not_equal(pc.binary_length(array), pc.utf8_length(array)))
     errors = dict[int, str]()
     texts = []
-    for row in np.flatnonzero(foreign.to_numpy(zero_copy_only=False)).tolist():
+    for row in np.flatnonzero(foreign).tolist():
         field = array[row].as_py().encode("latin-1")
         try:
             texts.append(field.decode())
@@ -84,10 +86,10 @@ def undecodable(name: str, array: pa.Array) -> tuple[pa.Array, dict[int, str]]:
             errors[row] = (
                 f"column '{name}' is not UTF-8: byte {problem.start + 1} of the field is 0x{field[problem.start]:02x}"
             )
-    return (pc.replace_with_mask(array, foreign, pa.array(texts, pa.string())) if texts else array), errors
+    return (pc.replace_with_mask(array, arrow.flags(foreign), arrow.texts(texts)) if texts else array), errors
 
 
 def nul_bytes(name: str, array: pa.Array) -> dict[int, str]:
     """Return a message for each row with a NUL byte in the column."""
-    found = pc.fill_null(pc.match_substring(array, "\0"), fill_value=False).to_numpy(zero_copy_only=False)
+    found = arrow.mask(pc.match_substring(array, "\0"))
     return dict.fromkeys(np.flatnonzero(found).tolist(), f"column '{name}' has a NUL byte")

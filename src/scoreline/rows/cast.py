@@ -15,11 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scoreline.errors import SourceError, one_line
+from scoreline.rows import arrow
 from scoreline.types import Feature, FeatureType
 
 NULLS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "none", "n/a", "#N/A", "<NA>")
 TRUE = ("true", "True", "TRUE", "t", "T", "yes", "Yes", "YES", "y", "Y", "1", "1.0")
 FALSE = ("false", "False", "FALSE", "f", "F", "no", "No", "NO", "n", "N", "0", "0.0")
+_NULLS, _TRUE, _FALSE = map(arrow.texts, (NULLS, TRUE, FALSE))
 
 ARROW_TYPES = {
     FeatureType.NUMERIC: pa.float64(),
@@ -89,13 +91,14 @@ def absent_values(array: pa.Array, feature: Feature) -> dict[int, str]:
     if feature.nullable or feature.type not in (FeatureType.INTEGER, FeatureType.BOOLEAN) or not array.null_count:
         return {}
     message = f"column '{feature.name}' is empty, and the model needs {_NOUNS[feature.type]} there"
-    return dict.fromkeys(np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False)).tolist(), message)
+    return dict.fromkeys(np.flatnonzero(~arrow.valid(array)).tolist(), message)
 
 
 def empty_is_null(array: pa.Array) -> pa.Array:
     """Return the same texts with null for the empty ones; no text is copied."""
     if array.null_count or array.offset or not len(array):
-        return pc.if_else(pc.equal(pc.binary_length(array), 0), None, array)
+        empty = ~arrow.mask(pc.cast(pc.binary_length(array), pa.bool_()))
+        return _without(array, empty)
     offsets = np.frombuffer(array.buffers()[1], np.int32, len(array) + 1)
     filled = offsets[1:] != offsets[:-1]
     if filled.all():
@@ -116,7 +119,7 @@ def _cast(column: pa.Array, feature: Feature) -> tuple[pa.Array, dict[int, str]]
     if plain is not None:
         return _nan_is_null(plain), absent_values(plain, feature)
     text = pc.ascii_trim(column, _BLANKS)
-    text = pc.if_else(pc.is_in(text, value_set=pa.array(NULLS, text.type)), None, text)
+    text = _without(text, arrow.mask(pc.is_in(text, value_set=_NULLS)))
     array, bad = _READERS[feature.type](text)
     errors = absent_values(array, feature) if not bad.any() else {}
     if bad.any():
@@ -142,14 +145,14 @@ def _nan_is_null(array: pa.Array) -> pa.Array:
     if not pa.types.is_floating(array.type):
         return array
     nan = pc.is_nan(array)
-    return pc.if_else(nan, pa.scalar(None, array.type), array) if pc.any(nan).as_py() else array
+    return pc.if_else(nan, arrow.null(array.type), array) if pc.any(nan).as_py() else array
 
 
 def _numbers(text: pa.Array) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
     try:
         return pc.cast(text, pa.float64()), _none_of(text)
     except pa.ArrowInvalid:
-        bad = ~_mask(pc.match_substring_regex(text, _NUMBER)) & text.is_valid().to_numpy(zero_copy_only=False)
+        bad = ~arrow.mask(pc.match_substring_regex(text, _NUMBER)) & arrow.valid(text)
         return pc.cast(_without(text, bad), pa.float64()), bad
 
 
@@ -158,34 +161,33 @@ def _integers(text: pa.Array) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
         return pc.cast(text, pa.int64()), _none_of(text)
     except pa.ArrowInvalid:
         pass
-    plain = _mask(pc.match_substring_regex(text, r"^(?:[+-]?\d+|0[xX][0-9a-fA-F]+)$"))
+    plain = arrow.mask(pc.match_substring_regex(text, r"^(?:[+-]?\d+|0[xX][0-9a-fA-F]+)$"))
     signless = pc.replace_substring_regex(text, r"^\+", "")
     array, bad = _fitting(_without(signless, ~plain))
     # `5.0` and `1e3` are whole numbers, too: files written from tables with gaps are full of them.
-    other = text.is_valid().to_numpy(zero_copy_only=False) & ~plain
+    other = arrow.valid(text) & ~plain
     if not other.any():
         return array, bad
     decimal, wrong = _numbers(_without(text, ~other))
     values = decimal.to_numpy(zero_copy_only=False)  # nan where there is none
     with np.errstate(invalid="ignore"):
         exact = other & ~wrong & (np.abs(values) <= _EXACT) & (values == np.floor(values))
-    whole = pa.array(np.where(exact, values, 0).astype(np.int64))
+    whole = arrow.numbers(np.where(exact, values, 0).astype(np.int64))
     absent = ~wrong & np.isnan(values)
-    return pc.if_else(pa.array(exact), whole, array), bad | (other & ~exact & ~absent)
+    return pc.if_else(arrow.flags(exact), whole, array), bad | (other & ~exact & ~absent)
 
 
 def _booleans(text: pa.Array) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
-    yes = pc.is_in(text, value_set=pa.array(TRUE, text.type))
-    no = pc.is_in(text, value_set=pa.array(FALSE, text.type))
-    known = pc.or_(yes, no)
-    bad = text.is_valid().to_numpy(zero_copy_only=False) & ~known.to_numpy(zero_copy_only=False)
-    return pc.if_else(known, yes, pa.scalar(None, pa.bool_())), bad
+    yes = pc.is_in(text, value_set=_TRUE)
+    known = pc.or_(yes, pc.is_in(text, value_set=_FALSE))
+    bad = arrow.valid(text) & ~arrow.mask(known)
+    return pc.if_else(known, yes, arrow.null(pa.bool_())), bad
 
 
 def _fitting(text: pa.Array) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
     """Cast texts of digits, setting aside those beyond 64 bits."""
     bad = _none_of(text)
-    for row in np.flatnonzero(_mask(pc.greater(pc.binary_length(text), 17))).tolist():
+    for row in np.flatnonzero(_long(text)).tolist():
         bad[row] = not _fits(text[row], pa.int64())
     return pc.cast(_without(text, bad), pa.int64()), bad
 
@@ -199,12 +201,13 @@ def _fits(value: pa.Scalar, wanted: pa.DataType) -> bool:
 
 
 def _without(text: pa.Array, rows: npt.NDArray[np.bool_]) -> pa.Array:
-    return pc.if_else(pa.array(rows), pa.scalar(None, text.type), text)
+    return pc.if_else(arrow.flags(rows), arrow.null(text.type), text)
 
 
-def _mask(array: pa.Array) -> npt.NDArray[np.bool_]:
-    found: npt.NDArray[np.bool_] = pc.fill_null(array, fill_value=False).to_numpy(zero_copy_only=False)
-    return found
+def _long(text: pa.Array) -> npt.NDArray[np.bool_]:
+    """Say which texts have so many digits that they may not fit in 64 bits."""
+    lengths: npt.NDArray[np.float64] = pc.binary_length(text).to_numpy(zero_copy_only=False)
+    return lengths > 17  # nan where there is no text
 
 
 def _none_of(array: pa.Array) -> npt.NDArray[np.bool_]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from scoreline.errors import InvalidRequest, SourceError, WrongAnswer, one_line
-from scoreline.rows import text
+from scoreline.rows import arrow, text
 from scoreline.types import Scores, ScoringPlan, TargetType
 
 Values = npt.NDArray[np.float64]
@@ -202,17 +202,17 @@ def _placed(scores: Scores, errors: Mapping[int, str], n: int) -> tuple[Values, 
     place[index] = np.arange(len(index))
     if errors:
         place[list(errors)] = -1
-    return values, pa.array(place, mask=place < 0)
+    return values, arrow.numbers(place, place < 0)
 
 
 def _status(errors: Mapping[int, str], n: int) -> pa.Array:
     if not errors:
-        return pa.repeat(pa.scalar(OK), n)
+        return pa.repeat(arrow.text(OK), n)
     messages = list(dict.fromkeys(errors.values()))
     number = {message: i + 1 for i, message in enumerate(messages)}
     codes = np.zeros(n, np.int64)
     codes[list(errors)] = [number[message] for message in errors.values()]
-    return pa.array([OK, *map(status_text, messages)], pa.string()).take(pa.array(codes))
+    return arrow.texts([OK, *map(status_text, messages)]).take(arrow.numbers(codes))
 
 
 def _prefix(plan: ScoringPlan) -> str:
@@ -224,12 +224,12 @@ def _number(column: int) -> Callable[[Values], pa.Array]:
 
 
 def _constant(cell: str) -> Callable[[Values], pa.Array]:
-    return lambda values: pa.repeat(pa.scalar(cell), len(values))
+    return lambda values: pa.repeat(arrow.text(cell), len(values))
 
 
 def _chosen(labels: Sequence[str], choose: Callable[[Values], npt.NDArray[np.int64]]) -> Callable[[Values], pa.Array]:
-    known = pa.array(labels, pa.string())
-    return lambda values: known.take(pa.array(choose(values)))
+    known = arrow.texts(labels)
+    return lambda values: known.take(arrow.numbers(choose(values)))
 
 
 def _wanted_classes(plan: ScoringPlan) -> frozenset[str]:

@@ -9,10 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scoreline.errors import OutputError
+from scoreline.rows import arrow
 from scoreline.types import CsvDialect
 
 # A slice of rows whose text stays far below the 2 GiB that one Arrow string array can hold.
 _SLICE_CELLS = 4_000_000
+_NOTHING, _LINE_END = arrow.text(""), arrow.text("\n")
 
 
 class NotEncodable(OutputError):
@@ -34,10 +36,10 @@ def header(names: Sequence[str], dialect: CsvDialect) -> bytes:
 
     Raises NotEncodable for a name that the encoding cannot express.
     """
-    line = _lines([pa.array([name], pa.string()) for name in names], dialect)
+    line = _lines([arrow.texts([name]) for name in names], dialect)
     if is_utf8(dialect.encoding):
         return line
-    return _encoded([pa.array([name]) for name in names], line, dialect, first=True)
+    return _encoded([arrow.texts([name]) for name in names], line, dialect, first=True)
 
 
 def records(arrays: Sequence[pa.Array], dialect: CsvDialect) -> bytes:
@@ -71,11 +73,11 @@ def _lines(arrays: Sequence[pa.Array], dialect: CsvDialect) -> bytes:
     nulls = {"null_handling": "replace", "null_replacement": ""}
     if len(columns) == 1:
         # An empty line would be no record at all.
-        only = pc.fill_null(columns[0], "")
-        empty = pc.equal(pc.binary_length(only), 0)
-        columns = [pc.if_else(empty, dialect.quotechar * 2, only)]
-    last = pc.binary_join_element_wise(columns[-1], "", "\n", **nulls)
-    whole = pc.binary_join_element_wise(*columns[:-1], last, dialect.delimiter, **nulls) if columns[:-1] else last
+        filled = arrow.mask(pc.cast(pc.binary_length(columns[0]), pa.bool_()))
+        columns = [pc.if_else(arrow.flags(filled), columns[0], arrow.text(dialect.quotechar * 2))]
+    whole = pc.binary_join_element_wise(columns[-1], _NOTHING, _LINE_END, **nulls)
+    if columns[:-1]:
+        whole = pc.binary_join_element_wise(*columns[:-1], whole, arrow.text(dialect.delimiter), **nulls)
     return data_bytes(whole)
 
 
@@ -94,11 +96,12 @@ def _quoted(array: pa.Array, dialect: CsvDialect) -> pa.Array:
     body = data_bytes(array)
     if not any(sign.encode() in body for sign in (dialect.delimiter, quote, "\n", "\r")):
         return array
-    needed = pc.fill_null(pc.match_substring_regex(array, _special(dialect)), fill_value=False)
+    needed = arrow.flags(arrow.mask(pc.match_substring_regex(array, _special(dialect))))
     some = array.filter(needed)
     if quote.encode() in body:
         some = pc.replace_substring(some, quote, quote * 2)
-    return pc.replace_with_mask(array, needed, pc.binary_join_element_wise(quote, some, quote, ""))
+    sign = arrow.text(quote)
+    return pc.replace_with_mask(array, needed, pc.binary_join_element_wise(sign, some, sign, _NOTHING))
 
 
 def _special(dialect: CsvDialect) -> str:

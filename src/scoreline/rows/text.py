@@ -13,9 +13,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from scoreline.rows import arrow
+
 # Arrow writes an exponent from here on, Python only from 1e16.
 _ARROW_EXPONENT = 1e10
 _PYTHON_EXPONENT = 1e16
+_POINT_ZERO, _NOTHING, _MINUS_ZERO = map(arrow.text, (".0", "", "-0.0"))
 _SMALL = 1e-4  # below this Python writes an exponent
 
 # What Arrow writes for 1e-5 > |x| and how Python does.
@@ -32,8 +35,7 @@ _LARGE_RULES = tuple((rf"^(-?\d)\.(\d{{{n}}})(\d+)e\+{n}$", r"\1\2.\3") for n in
 def floats(values: npt.NDArray[np.float64]) -> pa.Array:
     """Return the texts of `values` as Python's `repr` writes them; null for nan and the infinities."""
     finite = np.isfinite(values)
-    array = pa.array(values) if finite.all() else pa.array(values, mask=~finite)
-    text = pc.cast(array, pa.string())
+    text = pc.cast(arrow.numbers(values, ~finite), pa.string())
     size = np.abs(values)
     with np.errstate(invalid="ignore"):
         whole = finite & (size < _PYTHON_EXPONENT) & (values == np.floor(values))
@@ -49,7 +51,7 @@ def _patch(text: pa.Array, mask: npt.NDArray[np.bool_], new: Callable[[pa.Array]
         return text
     if mask.all():
         return new(text)
-    chosen = pa.array(mask)
+    chosen = arrow.flags(mask)
     return pc.replace_with_mask(text, chosen, new(text.filter(chosen)))
 
 
@@ -60,7 +62,7 @@ def _rewrite(text: pa.Array, rules: tuple[tuple[str, str], ...]) -> pa.Array:
 
 
 def _whole(values: npt.NDArray[np.float64]) -> pa.Array:
-    digits = pc.cast(pa.array(values.astype(np.int64)), pa.string())
-    text = pc.binary_join_element_wise(digits, ".0", "")
+    digits = pc.cast(arrow.numbers(values.astype(np.int64)), pa.string())
+    text = pc.binary_join_element_wise(digits, _POINT_ZERO, _NOTHING)
     negative_zero = (values == 0) & np.signbit(values)
-    return pc.if_else(pa.array(negative_zero), "-0.0", text) if negative_zero.any() else text
+    return pc.if_else(arrow.flags(negative_zero), _MINUS_ZERO, text) if negative_zero.any() else text

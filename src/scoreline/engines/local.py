@@ -1,0 +1,72 @@
+"""Run a ticket in this process: open all that it names, run the pipeline, leave the target as it should be left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+
+from scoreline import adapters, pipeline, scorers
+from scoreline.errors import LostLease, ScorelineError, ShuttingDown, StoreError
+from scoreline.spool import open_spool
+from scoreline.types import Flush, JsonObject, Ledger, Output, Progress, RunTicket, Scorer
+
+# After these the run goes on elsewhere, or later: what it has written so far is still wanted.
+_GOES_ON = (LostLease, ShuttingDown, StoreError)
+
+
+def run_ticket(
+    ticket: RunTicket, ledger: Ledger, progress: Progress, *, scorer: Scorer | None = None
+) -> pipeline.Summary:
+    """Run one partition to its commit, or leave nothing of it behind.
+
+    `scorer` is used instead of the one that the ticket names, for models in this process. Raises what
+    `pipeline.run` raises, and what opening the parts raises. After LostLease, ShuttingDown and StoreError the output
+    stays as it is, for the run that goes on; after any other end it is removed.
+    """
+    with ExitStack() as stack:
+        spool = open_spool(ticket.spool)
+        output = adapters.open_output(ticket, spool)
+        stack.callback(output.close)
+        try:
+            used = scorer or scorers.open_scorer(ticket.server, ticket.plan)
+            stack.callback(used.close)
+            intake = adapters.open_intake(ticket, spool)
+            stack.callback(intake.close)
+            return pipeline.run(ticket, intake, used, output, ledger, progress)
+        except _GOES_ON:
+            raise
+        except BaseException:
+            _remove(output, ledger)
+            raise
+
+
+class MemoryLedger:
+    """The record of a run that is not to outlive its process."""
+
+    def __init__(self) -> None:
+        self._state: JsonObject | None = None
+        self._flushes: list[Flush] = []
+
+    def output_state(self) -> JsonObject | None:
+        """Return what `begin` was given."""
+        return self._state
+
+    def begin(self, state: JsonObject) -> None:
+        """Keep the output's state."""
+        self._state = state
+
+    def flushes(self) -> Sequence[Flush]:
+        """Return all flushes so far."""
+        return tuple(self._flushes)
+
+    def record(self, flush: Flush) -> None:
+        """Keep one more flush."""
+        self._flushes.append(flush)
+
+
+def _remove(output: Output, ledger: Ledger) -> None:
+    # The reason why the run ended matters more than a target that cannot be cleaned now.
+    with suppress(ScorelineError, OSError):
+        state = ledger.output_state()
+        if state is not None:
+            output.abort(state)
