@@ -57,6 +57,10 @@ class Blobs(Protocol):
         """Delete everything below the prefix, half-written blobs too; nothing there is fine."""
         ...
 
+    def sweep(self, older_than: float) -> int:
+        """Delete what killed processes left half written, if untouched for `older_than` seconds; return how many."""
+        ...
+
     def free_bytes(self) -> int | None:
         """Return the space left, or None where there is no such limit."""
         ...

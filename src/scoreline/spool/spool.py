@@ -174,6 +174,10 @@ class Spool:
 
     # Space
 
+    def sweep(self, older_than: float = 86_400.0) -> int:
+        """Delete what killed processes left half written, if untouched for so many seconds; return how many."""
+        return self.blobs.sweep(older_than)
+
     def free_bytes(self) -> int | None:
         """Return the space left for staged bytes, None where there is no such limit."""
         return self.blobs.free_bytes()

@@ -368,6 +368,6 @@ def test_sweep_takes_old_halves_only(spool: Spool) -> None:
     folder.mkdir()
     (folder / ".tmp-1").write_bytes(b"x")
     (folder / "ab.tar").write_bytes(b"x")
-    assert spool.blobs.sweep(3600) == 0
-    assert spool.blobs.sweep(-1) == 1
+    assert spool.sweep() == 0
+    assert spool.sweep(-1) == 1
     assert spool.exists("artifacts/ab.tar")

@@ -1,0 +1,212 @@
+"""Compare Scoreline with a pandas loop, side by side in one run: `python -m bench --help`.
+
+W1 is a LightGBM model of 200 trees, W3 a linear model, so that reading and writing dominate. Three ways score the same
+file, one after the other, a few times over; of each the median counts:
+
+    pandas   a loop of 100,000-row chunks, the model on its default threads
+    model    `scoreline score --model`, no server
+    client   the official client against a running server: from the call to the finished download
+
+CPU seconds are those of all processes, memory is PSS. The outputs are compared. Then come framing on one core, a tiny
+job, an upload, and the API's answers while a job runs. Run it on a quiet machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from bench import api, compare, data, framing, measure, models
+from bench.measure import Usage
+from bench.server import SCORELINE, Server, role
+
+PARTS = ("w1", "w3", "framing", "tiny", "upload", "api")
+WAYS = ("pandas", "model", "client")
+_MODELS = {"w1": (models.tree_model, 0.0), "w3": (models.linear_model, 1e-9)}
+_TINY_RUNS = 5
+
+
+class Scoring:
+    """One workload: the three ways over the same file and model."""
+
+    def __init__(self, workload: str, megabytes: int, server: Server | None) -> None:
+        make_model, self.tolerance = _MODELS[workload]
+        self.model = make_model()
+        self.source = data.csv_file(megabytes)
+        self.server = server
+        self.deployment = server.deploy(self.model, workload) if server else ""
+
+    def target(self, way: str) -> Path:
+        """Return the file that a way writes."""
+        return data.DATA / f"scored-{way}.csv"
+
+    def pandas(self) -> Usage:
+        """Score with the pandas loop."""
+        files = (self.model, self.source, self.target("pandas"))
+        return measure.run([sys.executable, "-m", "bench.baseline", *map(str, files)], name=lambda _: "pandas")
+
+    def model_file(self) -> Usage:
+        """Score with the command line alone."""
+        command = [*SCORELINE, "score", "--model", str(self.model), str(self.source), "-o", str(self.target("model"))]
+        command += [
+            "--target",
+            data.TARGET,
+            "--class-labels",
+            ",".join(data.LABELS),
+            "--positive-class",
+            data.LABELS[1],
+        ]
+        command += ["--passthrough", "id", "--trust"]
+        return measure.run(command, name=role)
+
+    def client(self) -> Usage:
+        """Score through the official client and the server."""
+        assert self.server is not None
+        with measure.PssSampler([self.server.pid], role) as sampler:
+            before = measure.cpu_of([self.server.pid])
+            [run] = self.by_client(self.source, self.target("client"))
+            spent = measure.cpu_of([self.server.pid]) - before
+        return Usage(run["wall"], run["cpu"] + spent, sampler.total, sampler.peaks)
+
+    def by_client(self, source: Path, target: Path, repeat: int = 1) -> list[dict[str, float]]:
+        """Run jobs through the official client in a process of its own; return the seconds of each."""
+        assert self.server is not None
+        command = [sys.executable, "-m", "bench.client", self.server.url, self.server.token, self.deployment]
+        command += [str(source), str(target), str(repeat)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"bench: the client failed:\n{done.stderr[-4000:]}")
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def run(self, ways: list[str], runs: int) -> dict[str, object]:
+        """Run the ways in turn; return medians, peaks and ratios to the first."""
+        calls: dict[str, Callable[[], Usage]] = {
+            "pandas": self.pandas,
+            "model": self.model_file,
+            "client": self.client,
+        }
+        seen: dict[str, list[Usage]] = {way: [] for way in ways}
+        for number in range(runs):
+            for way in ways:
+                usage = calls[way]()
+                seen[way].append(usage)
+                print(f"  run {number + 1} {way}: {usage.wall:.2f} s, {usage.cpu:.2f} CPU s", flush=True)
+        result: dict[str, object] = {"bytes": self.source.stat().st_size}
+        for way in ways:
+            result[way] = _median(seen[way])
+            if way != ways[0]:
+                worst = compare.difference(self.target(ways[0]), self.target(way), self.tolerance)
+                result[way]["greatest difference"] = worst
+        return result
+
+
+def _median(runs: list[Usage]) -> dict[str, object]:
+    return {
+        "wall": statistics.median(run.wall for run in runs),
+        "cpu": statistics.median(run.cpu for run in runs),
+        "total": max(run.total for run in runs),
+        "peaks": {name: max(run.peaks.get(name, 0) for run in runs) for name in runs[0].peaks},
+        "runs": [asdict(run) for run in runs],
+    }
+
+
+def _show(workload: str, result: dict, ways: list[str]) -> None:
+    size = result["bytes"] / 1e6
+    base = result[ways[0]]
+    print(f"\n{workload.upper()}, {size:.0f} MB, medians{'':21}wall s   CPU s   MB/s   wall x   CPU x   peak MB")
+    for way in ways:
+        row = result[way]
+        wall, cpu = base["wall"] / row["wall"], base["cpu"] / row["cpu"]
+        print(
+            f"  {way:<38}{row['wall']:>8.2f}{row['cpu']:>8.2f}{size / row['wall']:>7.0f}{wall:>9.2f}{cpu:>8.2f}"
+            f"{row['total'] / 1e6:>10.0f}"
+        )
+    for way in ways[1:]:
+        peaks = ", ".join(f"{name} {peak / 1e6:.0f}" for name, peak in sorted(result[way]["peaks"].items()))
+        print(f"  {way}: outputs agree within {result[way]['greatest difference']:g}; peak MB a process: {peaks}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.partition("\n")[0])
+    parser.add_argument("--size", type=int, default=100, help="megabytes of the file, 100 or 1000 (default 100)")
+    parser.add_argument("--runs", type=int, default=3, help="runs of each way (default 3)")
+    parser.add_argument("--only", default=",".join(PARTS), help=f"parts to run, of {','.join(PARTS)}")
+    parser.add_argument("--ways", default=",".join(WAYS), help=f"ways to score, of {','.join(WAYS)}")
+    arguments = parser.parse_args()
+    arguments.only = _chosen(parser, arguments.only, PARTS)
+    arguments.ways = _chosen(parser, arguments.ways, WAYS)
+    return arguments
+
+
+def _chosen(parser: argparse.ArgumentParser, text: str, known: tuple[str, ...]) -> list[str]:
+    names = text.split(",")
+    if wrong := [name for name in names if name not in known]:
+        parser.error(f"{', '.join(wrong)}: not among {', '.join(known)}")
+    return [name for name in known if name in names]
+
+
+def _small_parts(only: list[str], size: int, server: Server | None) -> dict[str, object]:
+    results: dict[str, object] = {}
+    if "framing" in only:
+        plain, quoted = data.csv_file(100), data.csv_file(100, quoted=True)
+        speeds = {"W1 GB/s": _best_of(plain), "all quoted GB/s": _best_of(quoted)}
+        results["framing"] = speeds
+    if server is None:
+        return results
+    w1 = Scoring("w1", size, server)
+    if "tiny" in only:
+        runs = w1.by_client(data.first_rows(10), data.DATA / "scored-tiny.csv", _TINY_RUNS + 1)[1:]
+        results["tiny"] = {"10 rows, client call to file, s": statistics.median(run["wall"] for run in runs)}
+    if "upload" in only:
+        results["upload"] = api.upload(server, w1.deployment, w1.source)
+    if "api" in only:
+        results["api"] = api.answers_under_load(server, w1.deployment, w1.source)
+    return results
+
+
+def _best_of(path: Path) -> float:
+    return statistics.median(framing.gigabytes_per_second(path) for _ in range(3))
+
+
+def main() -> None:
+    arguments = _arguments()
+    data.free_space_for(arguments.size)
+    workloads = [part for part in arguments.only if part in _MODELS]
+    needs_server = ("client" in arguments.ways and workloads) or {"tiny", "upload", "api"} & set(arguments.only)
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        print(f"note: the machine is busy (load {load:.1f}); the numbers mean little")
+    result: dict[str, object] = {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "load": load,
+        "size": arguments.size,
+    }
+    server = Server().__enter__() if needs_server else None
+    try:
+        for workload in workloads:
+            print(f"{workload.upper()}, {arguments.size} MB", flush=True)
+            scored = Scoring(workload, arguments.size, server).run(arguments.ways, arguments.runs)
+            result[workload] = scored
+            _show(workload, scored, arguments.ways)
+        for name, numbers in _small_parts(arguments.only, arguments.size, server).items():
+            result[name] = numbers
+            print(f"\n{name}: " + ", ".join(f"{value:.3g} {what}" for what, value in numbers.items()))
+    finally:
+        if server is not None:
+            server.__exit__()
+    (data.DATA / "last.json").write_text(json.dumps(result, indent=1))
+    print(f"\nwritten to {data.DATA / 'last.json'}")
+
+
+if __name__ == "__main__":
+    main()
