@@ -1,7 +1,7 @@
-"""Values of Python and NumPy as Arrow's, without `pa.array` and `pa.scalar`.
+"""Values of Python and NumPy as Arrow's and back, without `pa.array`, `pa.scalar` and `to_numpy`.
 
-These two look for pandas first and import it where it is installed: most of a second and some 50 MB that a worker
-has no use for. Compute functions do the same to plain Python arguments, so they are given the scalars from here.
+These look for pandas first and import it where it is installed: most of a second and some 50 MB that a worker has no
+use for. Compute functions do the same to plain Python arguments, so they are given the scalars from here.
 """
 
 from __future__ import annotations
@@ -48,6 +48,22 @@ def text(item: str) -> pa.Scalar:
 def null(kind: pa.DataType) -> pa.Scalar:
     """Return no value, of a type."""
     return pa.nulls(1, kind)[0]
+
+
+def values(array: pa.Array) -> npt.NDArray[np.float64]:
+    """Return float64 values as NumPy's; null is nan. Without nulls nothing is copied, and they cannot be written to."""
+    if not len(array):
+        return np.empty(0)
+    found = np.frombuffer(array.buffers()[1], np.float64, len(array), 8 * array.offset)
+    return np.where(valid(array), found, np.nan) if array.null_count else found
+
+
+def lengths(array: pa.Array) -> npt.NDArray[np.int32]:
+    """Return the bytes of each text of a string array; of a null it may be anything."""
+    if not len(array):
+        return np.zeros(0, np.int32)
+    offsets = np.frombuffer(array.buffers()[1], np.int32, len(array) + 1, 4 * array.offset)
+    return np.subtract(offsets[1:], offsets[:-1])
 
 
 def mask(array: pa.Array) -> npt.NDArray[np.bool_]:

@@ -96,13 +96,11 @@ def absent_values(array: pa.Array, feature: Feature) -> dict[int, str]:
 
 def empty_is_null(array: pa.Array) -> pa.Array:
     """Return the same texts with null for the empty ones; no text is copied."""
-    if array.null_count or array.offset or not len(array):
-        empty = ~arrow.mask(pc.cast(pc.binary_length(array), pa.bool_()))
-        return _without(array, empty)
-    offsets = np.frombuffer(array.buffers()[1], np.int32, len(array) + 1)
-    filled = offsets[1:] != offsets[:-1]
+    filled = arrow.lengths(array) > 0
     if filled.all():
         return array
+    if array.null_count or array.offset:
+        return _without(array, ~filled)
     validity = pa.py_buffer(np.packbits(filled, bitorder="little"))
     return pa.Array.from_buffers(array.type, len(array), [validity, *array.buffers()[1:]])
 
@@ -169,7 +167,7 @@ def _integers(text: pa.Array) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
     if not other.any():
         return array, bad
     decimal, wrong = _numbers(_without(text, ~other))
-    values = decimal.to_numpy(zero_copy_only=False)  # nan where there is none
+    values = arrow.values(decimal)  # nan where there is none
     with np.errstate(invalid="ignore"):
         exact = other & ~wrong & (np.abs(values) <= _EXACT) & (values == np.floor(values))
     whole = arrow.numbers(np.where(exact, values, 0).astype(np.int64))
@@ -187,7 +185,7 @@ def _booleans(text: pa.Array) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
 def _fitting(text: pa.Array) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
     """Cast texts of digits, setting aside those beyond 64 bits."""
     bad = _none_of(text)
-    for row in np.flatnonzero(_long(text)).tolist():
+    for row in np.flatnonzero(arrow.valid(text) & (arrow.lengths(text) > 17)).tolist():
         bad[row] = not _fits(text[row], pa.int64())
     return pc.cast(_without(text, bad), pa.int64()), bad
 
@@ -202,12 +200,6 @@ def _fits(value: pa.Scalar, wanted: pa.DataType) -> bool:
 
 def _without(text: pa.Array, rows: npt.NDArray[np.bool_]) -> pa.Array:
     return pc.if_else(arrow.flags(rows), arrow.null(text.type), text)
-
-
-def _long(text: pa.Array) -> npt.NDArray[np.bool_]:
-    """Say which texts have so many digits that they may not fit in 64 bits."""
-    lengths: npt.NDArray[np.float64] = pc.binary_length(text).to_numpy(zero_copy_only=False)
-    return lengths > 17  # nan where there is no text
 
 
 def _none_of(array: pa.Array) -> npt.NDArray[np.bool_]:

@@ -73,7 +73,7 @@ def _lines(arrays: Sequence[pa.Array], dialect: CsvDialect) -> bytes:
     nulls = {"null_handling": "replace", "null_replacement": ""}
     if len(columns) == 1:
         # An empty line would be no record at all.
-        filled = arrow.mask(pc.cast(pc.binary_length(columns[0]), pa.bool_()))
+        filled = arrow.valid(columns[0]) & (arrow.lengths(columns[0]) > 0)
         columns = [pc.if_else(arrow.flags(filled), columns[0], arrow.text(dialect.quotechar * 2))]
     whole = pc.binary_join_element_wise(columns[-1], _NOTHING, _LINE_END, **nulls)
     if columns[:-1]:

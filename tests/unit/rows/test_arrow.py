@@ -29,6 +29,11 @@ def test_numbers():
     table = np.arange(6.0).reshape(3, 2)
     assert arrow.numbers(table[:, 1]).equals(pa.array([1.0, 3.0, 5.0]))
     assert arrow.numbers(np.array([1, 2]), np.array([True, False])).equals(pa.array([None, 2], pa.int64()))
+    gaps = pa.array([1.0, None, 3.0])
+    assert arrow.values(gaps.slice(1)).tolist()[1:] == [3.0]
+    assert np.isnan(arrow.values(gaps)).tolist() == [False, True, False]
+    assert arrow.values(gaps.slice(2)).tolist() == [3.0]
+    assert arrow.lengths(pa.array(["a", "", "äb"]).slice(1)).tolist() == [0, 3]
     assert arrow.numbers(np.empty(0)).equals(pa.array([], pa.float64()))
 
 
@@ -37,14 +42,14 @@ def test_a_run_does_not_import_pandas():
 import sys
 from scoreline.pipeline import run
 from tests.unit.pipeline.stand_ins import *
-data = b'id,x,t\\na,1,z\\n"b,",bad,\\n\\xff,3,\\nc,4,5,6\\n"d""\\n",,y\\n'
+data = b'id,x,x2,t\\na,1,2,z\\n"b,",bad,5.0,\\n\\xff,3,+7,\\nc,4,5,6,7\\n"d""\\n",,,y\\n'
 class Two(DoublingScorer):
     def score(self, features, options):
         return Scores(np.full((features.num_rows, 2), 0.5))
 plan = ScoringPlan(
     TargetType.BINARY, "y",
-    (Feature("x", FeatureType.NUMERIC), Feature("t", FeatureType.TEXT)), ("n", "p"), passthrough="all",
-    include_status=True,
+    (Feature("x", FeatureType.NUMERIC), Feature("x2", FeatureType.INTEGER), Feature("t", FeatureType.TEXT)),
+    ("n", "p"), passthrough="all", include_status=True,
 )
 output = MemoryOutput()
 run(ticket(plan), MemoryIntake([data]), Two(), output, MemoryLedger(), SeenProgress())
