@@ -1,0 +1,143 @@
+"""Model artefacts: uploaded files, stored in the spool under the hash of their content."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import IO, Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from scoreline import models
+from scoreline.access import Caller, require_right, require_write, visible
+from scoreline.errors import InvalidRequest, ModelBroken, NotFound
+from scoreline.registry import tree as trees
+from scoreline.registry.records import Artifact, info_from_json, info_to_json, owner_from, prefixed, unprefixed
+from scoreline.spool import Spool
+from scoreline.store import Store, new_id, now
+from scoreline.store.tables.access import users
+from scoreline.store.tables.registry import artifacts
+from scoreline.types import ModelInfo
+
+_QUERY = sa.select(*prefixed(artifacts, "a_"), *prefixed(users, "u_")).join(users, users.c.id == artifacts.c.owner_id)
+
+
+def object_name(sha256: str) -> str:
+    """Return the name of an artefact's tar in the spool."""
+    return f"artifacts/{sha256}.tar"
+
+
+def register(
+    store: Store,
+    spool: Spool,
+    caller: Caller,
+    file: IO[bytes],
+    filename: str,
+    *,
+    trusted: bool,
+    max_bytes: int,
+    scratch: Path | None = None,
+) -> Artifact:
+    """Store an uploaded model: one file, or a tar of a folder. The same content is stored once; again is harmless.
+
+    trusted: it may run code when it is loaded (needs the right `code`). scratch: folder for temporary files with room
+    for twice the model. Nothing of the model is loaded here. Raises Forbidden; InvalidRequest for what is not a model
+    or needs trust or is too large; SpoolFull.
+    """
+    require_write(caller)
+    if scratch is not None:
+        scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="model-", dir=scratch) as folder:
+        tree = trees.receive(file, filename, Path(folder), max_bytes)
+        detected = _detect(tree.root)
+        if detected.runs_code:
+            _check_trust(caller, filename, detected.format, trusted)
+        name = object_name(tree.sha256)
+        if not spool.exists(name):
+            packed = Path(folder) / "packed.tar"
+            trees.pack(tree, packed)
+            with packed.open("rb") as body:
+                spool.put_object(name, body)
+    values = {
+        "id": new_id(),
+        "owner_id": caller.user_id,
+        "org_id": caller.org_id,
+        "sha256": tree.sha256,
+        "filename": Path(filename).name,
+        "size": tree.size,
+        "format": detected.format,
+        "runs_code": detected.runs_code,
+        "trusted": detected.runs_code,
+        "created_at": now(),
+    }
+    with store.exclusive("artifacts") as connection:
+        if _find(connection, caller, tree.sha256) is None:
+            connection.execute(artifacts.insert().values(values))
+        return _get(connection, caller, tree.sha256)
+
+
+def get(store: Store, caller: Caller, sha256: str) -> Artifact:
+    """Return an artefact by its hash; raises NotFound."""
+    with store.read() as connection:
+        return _get(connection, caller, sha256)
+
+
+def open_tar(store: Store, spool: Spool, caller: Caller, sha256: str) -> IO[bytes]:
+    """Open an artefact's bytes: an uncompressed tar. Raises NotFound; SpoolError when they are damaged or gone."""
+    get(store, caller, sha256)
+    return spool.open_object(object_name(sha256))
+
+
+def set_info(store: Store, artifact: Artifact, info: ModelInfo) -> None:
+    """Keep what a prediction server has read from the artefact."""
+    with store.begin() as connection:
+        connection.execute(artifacts.update().where(artifacts.c.id == artifact.id).values(info=info_to_json(info)))
+
+
+def _detect(root: Path) -> models.Detected:
+    try:
+        return models.detect(root)
+    except ModelBroken as exc:
+        raise InvalidRequest(exc.message, "file") from exc
+
+
+def _check_trust(caller: Caller, filename: str, kind: str, trusted: bool) -> None:
+    require_right(caller, "code")
+    if not trusted:
+        raise InvalidRequest(
+            f"The model {Path(filename).name!r} ({kind}) runs code when it is loaded: if you trust where it "
+            "comes from, send it again with `--trust` (`trusted=true`).",
+            "trusted",
+        )
+
+
+def _find(connection: Connection, caller: Caller, sha256: str) -> Artifact | None:
+    # A prediction server sees the artefacts of all organisations; then any row of this content will do.
+    query = _QUERY.where(visible(caller, artifacts), artifacts.c.sha256 == sha256).order_by(artifacts.c.id).limit(1)
+    row = connection.execute(query).mappings().first()
+    return None if row is None else _artifact(row)
+
+
+def _get(connection: Connection, caller: Caller, sha256: str) -> Artifact:
+    found = _find(connection, caller, sha256)
+    if found is None:
+        raise NotFound(f"There is no model artefact {sha256!r}: upload it first.")
+    return found
+
+
+def _artifact(row: RowMapping) -> Artifact:
+    values: dict[str, Any] = unprefixed(row, "a_")
+    info = values["info"]
+    return Artifact(
+        id=values["id"],
+        sha256=values["sha256"],
+        filename=values["filename"],
+        size=values["size"],
+        format=values["format"],
+        runs_code=values["runs_code"],
+        trusted=values["trusted"],
+        info=None if info is None else info_from_json(info),
+        created_at=values["created_at"],
+        owner=owner_from(unprefixed(row, "u_")),
+    )

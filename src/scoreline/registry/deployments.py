@@ -1,0 +1,296 @@
+"""Deployments: named places where a package is served."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from scoreline.access import Caller, require_change, require_write, visible
+from scoreline.errors import Conflict, InvalidRequest, NotFound
+from scoreline.registry import packages, servers
+from scoreline.registry.records import Deployment, Page, Server, fetch_page, owner_from, prefixed, unprefixed
+from scoreline.registry.request import metadata, text
+from scoreline.store import Store, new_id, now
+from scoreline.store.tables import registry as tables
+from scoreline.store.tables.access import users
+from scoreline.store.tables.registry import deployments as table
+from scoreline.types import JsonObject
+
+STATUSES = ("active", "inactive")
+IMPORTANCE = ("CRITICAL", "HIGH", "MODERATE", "LOW")
+
+DEFAULT_SETTINGS: JsonObject = {
+    "associationId": {"columnNames": [], "requiredInPredictionRequests": False},
+    "targetDrift": {"enabled": False},
+    "featureDrift": {"enabled": False},
+    "predictionsDataCollection": {"enabled": False},
+    "predictionIntervals": {"enabled": False, "percentiles": []},
+    "predictionWarning": {"enabled": False, "customBoundaries": None},
+    "segmentAnalysis": {"enabled": False, "attributes": []},
+    "challengerModels": {"enabled": False},
+    "predictionsByForecastDate": {"enabled": False, "columnName": None, "datetimeFormat": None},
+    "biasAndFairness": None,
+    "humility": {"enabled": False},
+}
+"""What `GET deployments/{id}/settings/` shows of a deployment that nobody has changed."""
+
+_package_owner = users.alias("package_owner")
+_QUERY = (
+    sa.select(
+        *prefixed(table, "d_"),
+        *packages.COLUMNS,
+        *prefixed(users, "u_"),
+        *prefixed(_package_owner, "o_"),
+        *prefixed(tables.prediction_servers, "s_"),
+    )
+    .select_from(table)
+    .join(tables.packages, tables.packages.c.id == table.c.package_id)
+    .join(tables.registered_models, tables.registered_models.c.id == tables.packages.c.registered_model_id)
+    .join(users, users.c.id == table.c.owner_id)
+    .join(_package_owner, _package_owner.c.id == tables.packages.c.owner_id)
+    .outerjoin(tables.prediction_servers, tables.prediction_servers.c.id == table.c.server_id)
+    .where(table.c.deleted_at.is_(None))
+)
+_IMPORTANCE_RANK = sa.case({name: -rank for rank, name in enumerate(IMPORTANCE)}, value=table.c.importance, else_=-9)
+_ORDER: dict[str, sa.ColumnElement[Any]] = {
+    "label": table.c.label,
+    "createdAtTimestamp": table.c.created_at,
+    "currentModelDeployedTimestamp": table.c.model_deployed_at,
+    "importance": _IMPORTANCE_RANK,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which deployments a list shows; None or empty: all. `search` looks in labels and descriptions."""
+
+    search: str | None = None
+    status: str | None = None
+    importance: tuple[str, ...] = ()
+    server_id: str | None = None
+    package_id: str | None = None
+    registered_model_id: str | None = None
+    created_by_me: bool = False
+
+
+def create(
+    store: Store,
+    caller: Caller,
+    package_id: str,
+    label: str,
+    *,
+    description: str | None = None,
+    server_id: str | None = None,
+    importance: str | None = None,
+    user_provided_id: str | None = None,
+    additional_metadata: list[JsonObject] | None = None,
+) -> Deployment:
+    """Deploy a package; it can be used at once. Without a server, the installation's default one is used.
+
+    Raises Forbidden, NotFound; InvalidRequest for a wrong field or a package that cannot be scored with; Conflict for
+    an archived package or a user-provided id that is taken.
+    """
+    require_write(caller)
+    values = _checked(
+        {
+            "label": label,
+            "description": description,
+            "importance": importance,
+            "user_provided_id": user_provided_id,
+            "additional_metadata": additional_metadata,
+        }
+    )
+    with store.exclusive("deployments") as connection:
+        package = packages.get_in(connection, caller, package_id)
+        packages.scorable(package)
+        if package.archived_at is not None:
+            raise Conflict(f"Model package {package.name!r} is archived: deploy another version.")
+        if server_id is not None:
+            servers.get_in(connection, caller, server_id)
+        _check_free(connection, caller, user_provided_id)
+        deployment_id, moment = new_id(), now()
+        connection.execute(
+            table.insert().values(
+                id=deployment_id,
+                owner_id=caller.user_id,
+                org_id=caller.org_id,
+                package_id=package_id,
+                server_id=server_id,
+                status="active",
+                settings={},
+                created_at=moment,
+                updated_at=moment,
+                model_deployed_at=moment,
+                **values,
+            )
+        )
+        return get_in(connection, caller, deployment_id)
+
+
+def get(store: Store, caller: Caller, deployment_id: str) -> Deployment:
+    """Return a deployment; raises NotFound."""
+    with store.read() as connection:
+        return get_in(connection, caller, deployment_id)
+
+
+def get_in(connection: Connection, caller: Caller, deployment_id: str) -> Deployment:
+    """Do what `get` does, in a transaction of the caller's."""
+    row = connection.execute(_QUERY.where(visible(caller, table), table.c.id == deployment_id)).mappings().first()
+    if row is None:
+        raise NotFound(f"There is no deployment {deployment_id!r}.")
+    return _deployment(row, servers.default_in(connection, caller) if row["s_id"] is None else None)
+
+
+def list_deployments(
+    store: Store,
+    caller: Caller,
+    filters: Filters | None = None,
+    *,
+    order_by: str = "-createdAtTimestamp",
+    offset: int = 0,
+    limit: int | None = 20,
+) -> Page[Deployment]:
+    """Return the deployments that pass the filters.
+
+    order_by: label, createdAtTimestamp, currentModelDeployedTimestamp or importance, with `-` in front for the other
+    direction; raises InvalidRequest for anything else.
+    """
+    key = order_by.removeprefix("-")
+    if key not in _ORDER:
+        raise InvalidRequest(f"`orderBy` is one of {', '.join(_ORDER)}, perhaps with `-` in front.", "orderBy")
+    down = order_by.startswith("-")
+    order = [column.desc() if down else column.asc() for column in (_ORDER[key], table.c.id)]
+    query = _QUERY.where(visible(caller, table), *_clauses(caller, filters or Filters()))
+    with store.read() as connection:
+        rows, total = fetch_page(connection, query, order, offset=offset, limit=limit)
+        default = servers.default_in(connection, caller)
+    return Page(tuple(_deployment(row, default) for row in rows), total)
+
+
+def update(
+    store: Store,
+    caller: Caller,
+    deployment_id: str,
+    *,
+    label: str | None = None,
+    description: str | None = None,
+    importance: str | None = None,
+) -> Deployment:
+    """Change what is given. An empty description removes it. Raises NotFound, Forbidden, InvalidRequest."""
+    given = {"label": label, "description": description, "importance": importance}
+    values = {name: value for name, value in given.items() if value is not None}
+    return _change(store, caller, deployment_id, _checked(values) if values else {})
+
+
+def set_status(store: Store, caller: Caller, deployment_id: str, status: str) -> Deployment:
+    """Make a deployment active or inactive. Raises NotFound, Forbidden, InvalidRequest."""
+    if status not in STATUSES:
+        raise InvalidRequest(f"`status` is one of {', '.join(STATUSES)}, not {status!r}.", "status")
+    return _change(store, caller, deployment_id, {"status": status})
+
+
+def delete(store: Store, caller: Caller, deployment_id: str) -> None:
+    """Remove a deployment; its jobs stay. Raises NotFound, Forbidden.
+
+    Whether jobs still run on it is for the caller to ask; they end well in any case, as they keep what they need.
+    """
+    with store.begin() as connection:
+        _changeable(connection, caller, deployment_id)
+        mine = sa.and_(table.c.id == deployment_id, table.c.deleted_at.is_(None))
+        connection.execute(table.update().where(mine).values(deleted_at=now(), status="inactive"))
+
+
+def serving_document(deployment: Deployment) -> JsonObject:
+    """Return the deployment as prediction servers read it."""
+    return packages.serving_document(deployment.package) | {
+        "deploymentId": deployment.id,
+        "label": deployment.label,
+        "status": deployment.status,
+    }
+
+
+def _clauses(caller: Caller, filters: Filters) -> Iterable[sa.ColumnElement[bool]]:
+    if filters.search:
+        yield sa.or_(
+            table.c.label.icontains(filters.search, autoescape=True),
+            table.c.description.icontains(filters.search, autoescape=True),
+        )
+    if filters.status is not None:
+        yield table.c.status == filters.status
+    if filters.importance:
+        yield table.c.importance.in_(filters.importance)
+    if filters.server_id is not None:
+        yield table.c.server_id == filters.server_id
+    if filters.package_id is not None:
+        yield table.c.package_id == filters.package_id
+    if filters.registered_model_id is not None:
+        yield tables.packages.c.registered_model_id == filters.registered_model_id
+    if filters.created_by_me:
+        yield table.c.owner_id == caller.user_id
+
+
+def _change(store: Store, caller: Caller, deployment_id: str, values: dict[str, Any]) -> Deployment:
+    with store.begin() as connection:
+        _changeable(connection, caller, deployment_id)
+        if values:
+            change = table.update().where(table.c.id == deployment_id, table.c.deleted_at.is_(None))
+            connection.execute(change.values(updated_at=now(), **values))
+        return get_in(connection, caller, deployment_id)
+
+
+def _changeable(connection: Connection, caller: Caller, deployment_id: str) -> None:
+    deployment = get_in(connection, caller, deployment_id)
+    require_change(caller, deployment.owner.id, f"deployment {deployment.label!r}")
+
+
+def _checked(values: dict[str, Any]) -> dict[str, Any]:
+    """Check what the API's fields of these names may be; an empty description is none."""
+    if "label" in values and text(values, "label") is None:
+        raise InvalidRequest("`label` is missing: name the deployment.", "label")
+    description = values.get("description")
+    if description is not None and (not isinstance(description, str) or len(description) > 10_000):
+        raise InvalidRequest("`description` is a text of at most 10000 characters.", "description")
+    importance = values.get("importance")
+    if importance is not None and importance not in IMPORTANCE:
+        raise InvalidRequest(f"`importance` is one of {', '.join(IMPORTANCE)}, not {importance!r}.", "importance")
+    text({"userProvidedId": values.get("user_provided_id")}, "userProvidedId")
+    checked = dict(values)
+    if "description" in values:
+        checked["description"] = description or None
+    if "additional_metadata" in values:
+        checked["additional_metadata"] = list(metadata(values["additional_metadata"], "additionalMetadata"))
+    return checked
+
+
+def _check_free(connection: Connection, caller: Caller, user_provided_id: str | None) -> None:
+    if user_provided_id is None:
+        return
+    same = sa.and_(table.c.org_id == caller.org_id, table.c.user_provided_id == user_provided_id)
+    if connection.scalar(sa.select(table.c.id).where(same, table.c.deleted_at.is_(None)).limit(1)) is not None:
+        raise Conflict(f"There is a deployment with the user-provided id {user_provided_id!r} already.")
+
+
+def _deployment(row: RowMapping, default_server: Server | None) -> Deployment:
+    values = unprefixed(row, "d_")
+    server = default_server if row["s_id"] is None else servers.server_from(unprefixed(row, "s_"))
+    return Deployment(
+        id=values["id"],
+        label=values["label"],
+        description=values["description"],
+        status=values["status"],
+        importance=values["importance"],
+        user_provided_id=values["user_provided_id"],
+        additional_metadata=tuple(values["additional_metadata"]),
+        settings=copy.deepcopy(DEFAULT_SETTINGS) | values["settings"],
+        created_at=values["created_at"],
+        updated_at=values["updated_at"],
+        model_deployed_at=values["model_deployed_at"],
+        package=packages.package_from(row, "o_"),
+        server=server,
+        owner=owner_from(unprefixed(row, "u_")),
+    )

@@ -1,0 +1,211 @@
+"""Model packages: immutable versions of registered models, tied to an artefact or describing a model elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from scoreline.access import Caller, require_write, visible
+from scoreline.errors import InvalidRequest, NotFound
+from scoreline.registry import agreement, artifacts, registered
+from scoreline.registry.inspect import inspect
+from scoreline.registry.records import (
+    Artifact,
+    Package,
+    Page,
+    features_from_json,
+    features_to_json,
+    fetch_page,
+    owner_from,
+    prefixed,
+    unprefixed,
+)
+from scoreline.registry.request import PackageRequest, parse, required
+from scoreline.store import Store, new_id, now
+from scoreline.store.tables.access import users
+from scoreline.store.tables.registry import deployments, registered_models
+from scoreline.store.tables.registry import packages as table
+from scoreline.types import JsonObject, TargetType
+
+DEFAULT_THRESHOLD = 0.5
+
+_uses = deployments.alias("uses")
+_ACTIVE = (
+    sa.select(sa.func.count())
+    .select_from(_uses)
+    .where(_uses.c.package_id == table.c.id, _uses.c.deleted_at.is_(None), _uses.c.status == "active")
+    .correlate(table)
+    .scalar_subquery()
+)
+# All that a package's record needs, for queries here and in `deployments`.
+COLUMNS = (*prefixed(table, "p_"), registered_models.c.name.label("p_model_name"), _ACTIVE.label("p_active"))
+_QUERY = (
+    sa.select(*COLUMNS, *prefixed(users, "u_"))
+    .join(registered_models, registered_models.c.id == table.c.registered_model_id)
+    .join(users, users.c.id == table.c.owner_id)
+)
+_ORDER = {"version": table.c.version, "createdAt": table.c.created_at, "name": table.c.name}
+
+
+def create_from_json(store: Store, caller: Caller, body: Mapping[str, Any]) -> Package:
+    """Make a package from the body that the client sends to `modelPackages/fromJSON/`, with some fields of ours.
+
+    `modelDescription.location` = `artifact:<sha256>` ties it to an uploaded artefact (which is inspected now if it has
+    not been); `features` gives types of input columns; `positiveClass`. What the artefact says is read from it; what
+    contradicts it is refused. Without registeredModelId or -Name, the package is the next version of the registered
+    model that has its name. Raises InvalidRequest, Forbidden, NotFound, Conflict.
+    """
+    require_write(caller)
+    request = parse(body)
+    artifact = None if request.artifact is None else _inspected(store, caller, request.artifact)
+    values = _agreed(request, artifact)
+    with store.exclusive("registered models") as connection:
+        model_id, version = registered.next_version(
+            connection, caller, request, values["target_name"], TargetType(values["target_type"])
+        )
+        package_id = new_id()
+        connection.execute(
+            table.insert().values(
+                id=package_id,
+                owner_id=caller.user_id,
+                org_id=caller.org_id,
+                registered_model_id=model_id,
+                version=version,
+                name=request.name,
+                model_id=request.model_id or new_id(),
+                description=request.description,
+                tags=registered.with_ids(request.tags),
+                created_at=now(),
+                **values,
+            )
+        )
+        return get_in(connection, caller, package_id)
+
+
+def get(store: Store, caller: Caller, package_id: str) -> Package:
+    """Return a package; raises NotFound."""
+    with store.read() as connection:
+        return get_in(connection, caller, package_id)
+
+
+def get_in(connection: Connection, caller: Caller, package_id: str) -> Package:
+    """Do what `get` does, in a transaction of the caller's."""
+    row = connection.execute(_QUERY.where(visible(caller, table), table.c.id == package_id)).mappings().first()
+    if row is None:
+        raise NotFound(f"There is no model package {package_id!r}.")
+    return package_from(row)
+
+
+def list_packages(
+    store: Store,
+    caller: Caller,
+    *,
+    registered_model_id: str | None = None,
+    model_id: str | None = None,
+    search: str | None = None,
+    sort_key: str = "version",
+    descending: bool = True,
+    offset: int = 0,
+    limit: int | None = 100,
+) -> Page[Package]:
+    """Return packages, archived ones left out. sort_key: version, createdAt or name (InvalidRequest)."""
+    if sort_key not in _ORDER:
+        raise InvalidRequest(f"`sortKey` is one of {', '.join(_ORDER)}, not {sort_key!r}.", "sortKey")
+    query = _QUERY.where(visible(caller, table), table.c.archived_at.is_(None))
+    if registered_model_id is not None:
+        query = query.where(table.c.registered_model_id == registered_model_id)
+    if model_id is not None:
+        query = query.where(table.c.model_id == model_id)
+    if search:
+        query = query.where(table.c.name.icontains(search, autoescape=True))
+    order = [column.desc() if descending else column.asc() for column in (_ORDER[sort_key], table.c.id)]
+    with store.read() as connection:
+        rows, total = fetch_page(connection, query, order, offset=offset, limit=limit)
+    return Page(tuple(package_from(row) for row in rows), total)
+
+
+def serving_document(package: Package) -> JsonObject:
+    """Return the package as prediction servers read it. Raises InvalidRequest for one without an artefact."""
+    return {
+        "deploymentId": None,
+        "label": package.name,
+        "status": "active",
+        "packageId": package.id,
+        "artifact": scorable(package),
+        "format": package.format,
+        "trusted": package.trusted,
+        "targetName": package.target_name,
+        "targetType": package.target_type.value,
+        "classLabels": None if package.class_labels is None else list(package.class_labels),
+        "positiveClass": package.positive_class,
+        "threshold": package.threshold,
+        "features": features_to_json(package.features),
+    }
+
+
+def scorable(package: Package) -> str:
+    """Return the hash of the package's artefact; raises InvalidRequest when there is no way to score with it."""
+    if package.artifact is None:
+        raise InvalidRequest(
+            f"Model package {package.name!r} only describes a model that lives elsewhere, and servers elsewhere cannot "
+            "be asked yet: upload the model and set `modelDescription.location` to its `artifact:<sha256>` "
+            "(`scoreline deploy` does both).",
+            "modelPackageId",
+        )
+    return package.artifact
+
+
+def package_from(row: RowMapping, owner_prefix: str = "u_") -> Package:
+    """Build a Package from a row that has COLUMNS and its owner's."""
+    values = unprefixed(row, "p_")
+    labels = values["class_labels"]
+    return Package(
+        id=values["id"],
+        registered_model_id=values["registered_model_id"],
+        registered_model_name=values["model_name"],
+        version=values["version"],
+        name=values["name"],
+        artifact=values["artifact"],
+        format=values["format"],
+        trusted=values["trusted"],
+        target_name=values["target_name"],
+        target_type=TargetType(values["target_type"]),
+        class_labels=None if labels is None else tuple(labels),
+        positive_class=values["positive_class"],
+        threshold=values["threshold"],
+        features=features_from_json(values["features"]),
+        model_id=values["model_id"],
+        description=values["description"],
+        tags=tuple(values["tags"]),
+        created_at=values["created_at"],
+        archived_at=values["archived_at"],
+        owner=owner_from(unprefixed(row, owner_prefix)),
+        active_deployments=values["active"],
+    )
+
+
+def _inspected(store: Store, caller: Caller, sha256: str) -> Artifact:
+    artifact = artifacts.get(store, caller, sha256)
+    return artifact if artifact.info is not None else inspect(store, caller, sha256)
+
+
+def _agreed(request: PackageRequest, artifact: Artifact | None) -> dict[str, Any]:
+    """Return the columns that both the request and the artefact have a say in."""
+    info = None if artifact is None else artifact.info
+    kind = agreement.target_type(request, info)
+    labels = agreement.class_labels(request, info, kind)
+    name = request.target_name or (None if info is None else info.target_name)
+    return {
+        "artifact": None if artifact is None else artifact.sha256,
+        "format": None if artifact is None else artifact.format,
+        "trusted": artifact is not None and artifact.trusted,
+        "target_name": required(name, "target.name", "name the column that the model predicts (`--target`)"),
+        "target_type": kind,
+        "class_labels": None if labels is None else list(labels),
+        "positive_class": agreement.positive_class(request, labels, kind),
+        "threshold": DEFAULT_THRESHOLD if request.threshold is None else request.threshold,
+        "features": features_to_json(agreement.features(request, info)),
+    }

@@ -1,0 +1,207 @@
+"""The records of this package, and how rows become records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from scoreline.types import Feature, FeatureType, JsonObject, ModelInfo, TargetType
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A part of a list, and how long the whole list is."""
+
+    items: tuple[T, ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose an object is."""
+
+    id: str
+    username: str
+    full_name: str | None
+    org_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """Stored model files.
+
+    sha256: hash of their content. size: their bytes. info: None until a prediction server has looked at them.
+    """
+
+    id: str
+    sha256: str
+    filename: str
+    size: int
+    format: str
+    runs_code: bool
+    trusted: bool
+    info: ModelInfo | None
+    created_at: datetime
+    owner: Owner
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredModel:
+    """A name under which versions of a model are kept."""
+
+    id: str
+    name: str
+    description: str | None
+    target_name: str
+    target_type: TargetType
+    tags: tuple[JsonObject, ...]
+    last_version: int
+    created_at: datetime
+    modified_at: datetime
+    archived_at: datetime | None
+    owner: Owner
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One immutable version of a registered model. Without `artifact` it describes a model that lives elsewhere.
+
+    class_labels are in the order of the model's outputs; positive_class is set for binary targets only. description:
+    the client's `modelDescription`; model_id: what the client calls the model.
+    """
+
+    id: str
+    registered_model_id: str
+    registered_model_name: str
+    version: int
+    name: str
+    artifact: str | None
+    format: str | None
+    trusted: bool
+    target_name: str
+    target_type: TargetType
+    class_labels: tuple[str, ...] | None
+    positive_class: str | None
+    threshold: float
+    features: tuple[Feature, ...]
+    model_id: str
+    description: JsonObject
+    tags: tuple[JsonObject, ...]
+    created_at: datetime
+    archived_at: datetime | None
+    owner: Owner
+    active_deployments: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A prediction server. slots: jobs that run on it at once; concurrency: requests that it takes at once."""
+
+    id: str
+    name: str
+    url: str
+    datarobot_key: str
+    slots: int
+    concurrency: int
+    everyone: bool
+    created_at: datetime
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A place where a package is served.
+
+    server: the one it was made for, else the installation's default; None while there is none. settings: every
+    setting, defaults filled in.
+    """
+
+    id: str
+    label: str
+    description: str | None
+    status: str
+    importance: str | None
+    user_provided_id: str | None
+    additional_metadata: tuple[JsonObject, ...]
+    settings: JsonObject
+    created_at: datetime
+    updated_at: datetime
+    model_deployed_at: datetime
+    package: Package
+    server: Server | None
+    owner: Owner
+
+
+def prefixed(table: sa.FromClause, prefix: str) -> list[sa.Label[Any]]:
+    """Return a table's columns under names with a prefix, so that several tables fit in one row."""
+    return [column.label(f"{prefix}{column.name}") for column in table.c]
+
+
+def unprefixed(row: RowMapping, prefix: str) -> dict[str, Any]:
+    """Return the values of one table of such a row under their own names."""
+    return {name.removeprefix(prefix): value for name, value in row.items() if name.startswith(prefix)}
+
+
+def fetch_page(
+    connection: Connection,
+    query: sa.Select[Any],
+    order: Sequence[sa.ColumnElement[Any]],
+    *,
+    offset: int,
+    limit: int | None,
+) -> tuple[list[RowMapping], int]:
+    """Return the rows of one page and the number of all rows."""
+    total = connection.scalar(sa.select(sa.func.count()).select_from(query.subquery())) or 0
+    rows = connection.execute(query.order_by(*order).offset(offset).limit(limit)).mappings().all()
+    return list(rows), total
+
+
+def owner_from(values: Mapping[str, Any]) -> Owner:
+    """Build an Owner from the prefixed columns of `users`."""
+    return Owner(values["id"], values["username"], values["full_name"], values["org_id"])
+
+
+def info_to_json(info: ModelInfo) -> JsonObject:
+    """Return a ModelInfo as JSON, spelt as on the wire."""
+    return {
+        "format": info.format,
+        "targetType": info.target_type,
+        "features": features_to_json(info.features),
+        "classLabels": None if info.class_labels is None else list(info.class_labels),
+        "targetName": info.target_name,
+        "outputs": info.outputs,
+    }
+
+
+def info_from_json(document: Mapping[str, Any]) -> ModelInfo:
+    """Read such JSON; raises KeyError, TypeError or ValueError when it is not one."""
+    labels = document.get("classLabels")
+    target_type = document.get("targetType")
+    return ModelInfo(
+        format=str(document["format"]),
+        target_type=None if target_type is None else TargetType(target_type),
+        features=features_from_json(document["features"]),
+        class_labels=None if labels is None else tuple(str(label) for label in labels),
+        target_name=document.get("targetName"),
+        outputs=int(document.get("outputs", 1)),
+    )
+
+
+def features_to_json(features: tuple[Feature, ...]) -> list[JsonObject]:
+    """Return features as JSON."""
+    return [{"name": f.name, "type": f.type.value, "nullable": f.nullable} for f in features]
+
+
+def features_from_json(items: list[Mapping[str, Any]]) -> tuple[Feature, ...]:
+    """Read features from JSON; raises KeyError, TypeError or ValueError."""
+    return tuple(
+        Feature(str(item["name"]), FeatureType(item["type"]), nullable=bool(item.get("nullable", True)))
+        for item in items
+    )
