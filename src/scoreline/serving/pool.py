@@ -1,0 +1,222 @@
+"""The model processes together: who gets a request, what is loaded where, and the replacement of those that die."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from scoreline.errors import DataRefused, ModelBroken, Overloaded, ScoringError, ServerUnavailable
+from scoreline.serving.documents import Artifact
+from scoreline.serving.process import ModelProcess, NotStarted
+from scoreline.serving.shared import Shared
+from scoreline.types import JsonObject
+
+_log = structlog.get_logger(__name__)
+
+# One request being worked on and one lying ready, so that a process never waits for the front.
+DEPTH = 2
+_LONGEST_PAUSE = 5.0
+_CRASHES = 3  # of one model, without an answer in between
+_REMEMBERED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Where in the request's shared memory the Arrow answer lies. `hit`: the model was loaded before."""
+
+    offset: int
+    size: int
+    rows: int
+    hit: bool
+
+
+class Pool:
+    """`size` model processes that each keep `keep` models. Belongs to the event loop it was started in."""
+
+    def __init__(self, *, size: int, keep: int, folder: Path, score_seconds: float) -> None:
+        self._size = size
+        self._keep = keep
+        self._folder = folder
+        self._score_seconds = score_seconds
+        self._slots = asyncio.Semaphore(size * DEPTH)
+        self._processes: list[ModelProcess | None] = [None] * size
+        self._some_ready = asyncio.Event()
+        self._keepers: list[asyncio.Task[None]] = []
+        self._recent: OrderedDict[str, None] = OrderedDict()
+        self._crashes: dict[str, int] = {}
+        self._preloads: set[asyncio.Task[None]] = set()
+        self._inspections = asyncio.Semaphore(2)
+
+    async def start(self) -> None:
+        """Start the processes; they become ready in the background."""
+        self._keepers = [asyncio.create_task(self._keep_alive(place)) for place in range(self._size)]
+
+    async def close(self) -> None:
+        """End all processes; requests that still wait get ServerUnavailable."""
+        tasks = [*self._keepers, *self._preloads]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(process.close() for process in self._processes if process))
+
+    def pids(self) -> list[int]:
+        """Process ids of the children that run now."""
+        return [process.pid for process in self._processes if process]
+
+    async def score(self, artifact: Artifact, body: Shared, *, wait: float) -> Answer:
+        """Score the batch in `body`; the answer is added to it.
+
+        wait: seconds to wait for a place. Raises Overloaded after that, DataRefused, ModelBroken, or ServerUnavailable
+        when the model process ended over this request.
+        """
+        deadline = asyncio.get_running_loop().time() + wait
+        message = _message("score", artifact) | {"size": body.size}
+        while True:
+            process = await self._place(deadline, artifact)
+            self._spread(artifact, process)
+            answer = process.submit(message, body.descriptor, seconds=self._score_seconds, done=self._slots.release)
+            try:
+                reply = await answer
+            except NotStarted:
+                continue
+            except ServerUnavailable as error:
+                self._crashed(artifact, error)
+                raise
+            self._crashes.pop(artifact.key, None)
+            _raise_refusal(reply)
+            process.loaded.add(artifact.key)
+            return Answer(body.size, reply["size"], reply["rows"], reply["hit"])
+
+    def preload(self, artifact: Artifact) -> None:
+        """Have every process load the model in the background, so that no request pays for it later."""
+        self._note(artifact)
+        for process in self._processes:
+            if process and process.usable:
+                self._load(process, artifact)
+
+    async def inspect(self, artifact: Artifact, sample: bytes | None, *, seconds: float) -> JsonObject:
+        """Load and try a model in a process of its own, which ends afterwards: {"info", "check"}.
+
+        sample: a JSON object of column texts. Raises DataRefused or ModelBroken, also for a model that ends or blocks
+        its process.
+        """
+        async with self._inspections:
+            reply = await self._inspect(artifact, sample, seconds)
+        _raise_refusal(reply)
+        return {"info": reply["info"], "check": reply["check"]}
+
+    async def _inspect(self, artifact: Artifact, sample: bytes | None, seconds: float) -> JsonObject:
+        process = ModelProcess(keep=1, folder=self._folder)
+        try:
+            await process.ready
+            with Shared() as body:
+                if sample is not None:
+                    body.append(sample)
+                message = _message("inspect", artifact) | {"size": body.size}
+                return await process.submit(message, None if sample is None else body.descriptor, seconds=seconds)
+        except ServerUnavailable:
+            if not process.ready.done() or process.ready.exception():
+                raise
+            raise ModelBroken(
+                f"The model cannot be used: the process that tried it {await process.ended()}; "
+                "try it in a Python of your own with the same library versions."
+            ) from None
+        finally:
+            await process.close()
+
+    async def _place(self, deadline: float, artifact: Artifact) -> ModelProcess:
+        """The least busy process, one place of it taken. Raises Overloaded."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._slots.acquire()
+                try:
+                    while not (usable := [process for process in self._processes if process and process.usable]):
+                        self._some_ready.clear()
+                        await self._some_ready.wait()
+                except BaseException:
+                    self._slots.release()
+                    raise
+        except TimeoutError:
+            raise Overloaded(
+                "All model processes of the prediction server are busy; try again in a moment.", retry_after=1
+            ) from None
+        return min(usable, key=lambda process: (process.in_flight, artifact.key not in process.loaded))
+
+    def _spread(self, artifact: Artifact, chosen: ModelProcess) -> None:
+        """At a model's first use, load it in the other processes, too, while this one works."""
+        if self._note(artifact):
+            return
+        for process in self._processes:
+            if process and process is not chosen and process.usable:
+                self._load(process, artifact)
+
+    def _note(self, artifact: Artifact) -> bool:
+        """Remember the use of a model; True when it was among those that processes keep loaded."""
+        known = artifact.key in self._recent
+        self._recent[artifact.key] = None
+        self._recent.move_to_end(artifact.key)
+        while len(self._recent) > self._keep:
+            self._recent.popitem(last=False)
+        return known
+
+    def _load(self, process: ModelProcess, artifact: Artifact) -> None:
+        async def load() -> None:
+            with contextlib.suppress(NotStarted):
+                try:
+                    reply = await process.submit(_message("load", artifact), None, seconds=self._score_seconds)
+                    _raise_refusal(reply)
+                    process.loaded.add(artifact.key)
+                except ScoringError as error:
+                    _log.warning("model not preloaded", artifact=artifact.sha256, cause=error.message)
+
+        task = asyncio.create_task(load())
+        self._preloads.add(task)
+        task.add_done_callback(self._preloads.discard)
+
+    def _crashed(self, artifact: Artifact, error: ServerUnavailable) -> None:
+        """Raise ModelBroken for a model that ends its process again and again: asking once more is useless."""
+        if len(self._crashes) > _REMEMBERED:
+            self._crashes.clear()
+        self._crashes[artifact.key] = self._crashes.get(artifact.key, 0) + 1
+        if self._crashes[artifact.key] >= _CRASHES:
+            raise ModelBroken(
+                f"{error.message.rstrip('.')}; that was the model's end {_CRASHES} times in a row, so it is given up."
+            ) from error
+
+    async def _keep_alive(self, place: int) -> None:
+        """Keep one process running; pauses grow while it cannot even start."""
+        pause = 0.1
+        while True:
+            process = ModelProcess(keep=self._keep, folder=self._folder)
+            self._processes[place] = process
+            try:
+                await process.ready
+                pause = 0.1
+                self._some_ready.set()
+            except ServerUnavailable:
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            reason = await process.ended()
+            _log.warning("model process started again", pid=process.pid, reason=reason)
+            await asyncio.sleep(pause)
+
+
+def _message(operation: str, artifact: Artifact) -> JsonObject:
+    return {"op": operation, "key": artifact.key, "path": str(artifact.path), "trusted": artifact.trusted}
+
+
+def _raise_refusal(reply: JsonObject) -> None:
+    """Turn a model process's refusal into the error it means."""
+    kind = reply.get("error")
+    if kind is None:
+        return
+    message = str(reply["message"])
+    if kind == "data":
+        raise DataRefused(message, reply.get("row"))
+    if kind == "memory":
+        raise ServerUnavailable(message)
+    raise ModelBroken(message)

@@ -1,0 +1,205 @@
+"""The front's side of one model process: start it, hand it messages, get its answers in order, notice its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from scoreline.errors import ServerUnavailable
+from scoreline.serving import wire
+from scoreline.serving.environment import child_environment
+from scoreline.types import JsonObject
+
+_READ = 1 << 18
+
+
+class NotStarted(Exception):
+    """The process went away before it took the message up: another process can have it."""
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A message that waits for its answer; `done` is called once, whatever becomes of it."""
+
+    answer: asyncio.Future[JsonObject]
+    seconds: float
+    done: Callable[[], None]
+
+
+class ModelProcess:
+    """One child. It answers in order, so messages may be handed over while it still works on earlier ones."""
+
+    def __init__(self, *, keep: int, folder: Path) -> None:
+        self.loaded: set[str] = set()
+        self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._pending: deque[_Pending] = deque()
+        self._unpacker = wire.Unpacker()
+        self._clock: asyncio.TimerHandle | None = None
+        self._reason: str | None = None
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603 -- our own module and interpreter
+                [sys.executable, "-P", "-m", "scoreline.serving.modelproc", str(theirs.fileno()), str(keep)],
+                env=child_environment(os.environ, folder),
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+        self._socket.setblocking(False)
+        self._loop.add_reader(self._socket.fileno(), self._readable)
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    @property
+    def usable(self) -> bool:
+        """True while the child has started and is not known to have ended."""
+        return self.ready.done() and self._reason is None and self._socket.fileno() >= 0
+
+    @property
+    def in_flight(self) -> int:
+        """Messages handed over and not answered."""
+        return len(self._pending)
+
+    def submit(
+        self,
+        message: JsonObject,
+        descriptor: int | None,
+        *,
+        seconds: float,
+        done: Callable[[], None] = lambda: None,
+    ) -> asyncio.Future[JsonObject]:
+        """Hand a message over. The future raises ServerUnavailable when the process ends over it, or NotStarted.
+
+        seconds: how long the process may work on it before it is killed, counted from when the messages before it are
+        answered. done: called when the process is finished with it, even if nobody waits for the answer any more.
+        """
+        pending = _Pending(self._loop.create_future(), seconds, done)
+        if self._socket.fileno() < 0:
+            pending.answer.set_exception(NotStarted())
+            done()
+            return pending.answer
+        self._pending.append(pending)
+        try:
+            data = wire.pack(message)
+            sent = (
+                self._socket.send(data) if descriptor is None else socket.send_fds(self._socket, [data], [descriptor])
+            )
+            if sent < len(data):
+                raise BlockingIOError("the socket took only part of a message")
+        except OSError as error:
+            self._kill(f"did not take a request ({error})")
+        if len(self._pending) == 1:
+            self._start_clock()
+        return pending.answer
+
+    async def close(self) -> None:
+        """End the child: at once when it is idle, by force when it is not gone within two seconds."""
+        self._reason = self._reason or "was stopped"
+        if self._pending:
+            self._process.kill()
+        self._hang_up()
+        await self.ended()
+
+    async def ended(self) -> str:
+        """Wait for the child's end; says how it ended, as in "ended by exit code 1"."""
+        return await asyncio.shield(self._ended)
+
+    def _readable(self) -> None:
+        try:
+            data = self._socket.recv(_READ)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        try:
+            messages = list(self._unpacker.feed(data))
+        except ValueError as error:
+            self._kill(f"answered nonsense ({error})")
+            return
+        for message in messages:
+            self._answered(message)
+        if not data:
+            self._hang_up()
+
+    def _answered(self, message: JsonObject) -> None:
+        if "ready" in message:
+            if not self.ready.done():
+                self.ready.set_result(None)
+            return
+        if not self._pending:
+            self._kill("answered without being asked")
+            return
+        pending = self._pending.popleft()
+        self._start_clock()
+        if not pending.answer.done():
+            pending.answer.set_result(message)
+        pending.done()
+
+    def _start_clock(self) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
+        if self._pending:
+            seconds = self._pending[0].seconds
+            self._clock = self._loop.call_later(seconds, self._kill, f"did not answer within {seconds:g} s")
+
+    def _kill(self, reason: str) -> None:
+        self._reason = self._reason or reason
+        self._process.kill()
+
+    def _hang_up(self) -> None:
+        """Stop listening, wait for the exit code in a thread, then fail what is still unanswered."""
+        if self._socket.fileno() < 0:
+            return
+        self._loop.remove_reader(self._socket.fileno())
+        self._socket.close()
+        self._reaper = self._loop.create_task(self._reap())
+
+    async def _reap(self) -> None:
+        code = await asyncio.to_thread(_wait, self._process)
+        if self._clock is not None:
+            self._clock.cancel()
+        reason = self._reason or f"ended by {_exit_text(code)}"
+        self._ended.set_result(reason)
+        if not self.ready.done():
+            self.ready.set_exception(ServerUnavailable(f"A model process {reason} while it started."))
+            self.ready.exception()  # nobody need wait for it
+        first = True
+        while self._pending:
+            pending = self._pending.popleft()
+            if not pending.answer.done():
+                pending.answer.set_exception(
+                    ServerUnavailable(f"The model process {reason}; it is started again.") if first else NotStarted()
+                )
+            pending.done()
+            first = False
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    try:
+        return process.wait(2)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def _exit_text(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"signal {-code} ({signal.Signals(-code).name})"
+    except ValueError:  # a real-time signal
+        return f"signal {-code}"
