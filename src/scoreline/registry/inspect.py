@@ -76,7 +76,7 @@ def _ask(candidates: list[Server], secret: str, body: JsonObject, wait: float) -
                 except httpx2.TransportError as exc:
                     trouble = f"{server.url} does not answer ({type(exc).__name__})"
                     continue
-                if response.status_code != httpx2.codes.SERVICE_UNAVAILABLE:
+                if response.status_code != 503:
                     return _answer(server, response)
                 trouble = f"{server.url} is busy"
             if time.monotonic() + _PAUSE_SECONDS > deadline:
@@ -92,10 +92,10 @@ def _answer(server: Server, response: httpx2.Response) -> JsonObject:
         document = response.json()
     except ValueError:
         document = None
-    if response.status_code == httpx2.codes.OK and isinstance(document, dict):
+    if response.status_code == 200 and isinstance(document, dict):
         return document
     said = document.get("message") if isinstance(document, dict) else None
-    if response.status_code in (httpx2.codes.UNPROCESSABLE_ENTITY, httpx2.codes.BAD_REQUEST):
+    if response.status_code in (400, 422):
         raise InvalidRequest(str(said or "The model cannot be loaded."), "file")
     raise Conflict(
         f"The model cannot be checked: the prediction server {server.url} answered {response.status_code} "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -124,7 +123,7 @@ def threshold(value: Any, field: str) -> float | None:
     if value is None:
         return None
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not 0 <= value <= 1:
+    if not number or not 0 <= value <= 1:
         raise InvalidRequest(f"`{field}` is a number from 0 to 1, not {value!r}.", field)
     return float(value)
 
@@ -203,7 +202,9 @@ def _class_names(target: Mapping[str, Any]) -> tuple[str, ...] | None:
     if len(set(names)) != len(names):
         raise InvalidRequest(f"`{field}` names a class twice.", field)
     if count is not None and count != len(names):
-        raise InvalidRequest(f"`target.classCount` is {count!r}, but there are {len(names)} class names.", field)
+        raise InvalidRequest(
+            f"`target.classCount` is {count!r}, but there are {len(names)} class names.", "target.classCount"
+        )
     return tuple(names)
 
 
