@@ -280,3 +280,32 @@ def test_store_needs_no_working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Store("sqlite:///relative.db").migrate()
     assert Path("relative.db").exists()
+
+
+def test_a_connection_that_is_cut_is_a_store_error_and_the_next_one_works(postgres, migrated_postgres):
+    store, other = Store(postgres.create("cut", migrated_postgres)), Store(postgres.url())
+    pids = sa.text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'cut'")
+    with pytest.raises(StoreError, match="does not do its work"), store.begin() as connection:
+        add_after_cut(connection, other, pids)
+    assert names(store) == []
+    with other.begin() as cutting:
+        cutting.execute(pids)
+    with store.begin() as connection:  # the pool noticed that its connection is gone
+        add(connection, "again")
+    assert names(store) == ["again"]
+    store.dispose()
+    other.dispose()
+
+
+def add_after_cut(connection, other, pids):
+    add(connection, "lost")
+    # Another thread, because this one is inside a write transaction.
+    thread = threading.Thread(target=lambda: cut(other, pids))
+    thread.start()
+    thread.join()
+    add(connection, "more")
+
+
+def cut(other, pids):
+    with other.begin() as cutting:
+        cutting.execute(pids)
