@@ -1,0 +1,85 @@
+"""The application: every route of the API under its prefix, every answer in one shape."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from scoreline import __version__
+from scoreline.api import (
+    artifacts,
+    deployments,
+    downloads,
+    internal,
+    jobs,
+    packages,
+    servers,
+    status,
+    uploads,
+    version,
+)
+from scoreline.api.calls import Installation
+from scoreline.api.guard import Guard
+from scoreline.api.jsonio import JsonResponse
+from scoreline.api.problems import WrongFields, document_of, not_there
+from scoreline.api.urls import PREFIX
+from scoreline.settings import Settings
+from scoreline.spool import Spool
+from scoreline.store import Store
+
+_HANDLER_THREADS = 64
+_OPENAPI = f"{PREFIX}openapi.json/"  # also without the slash, as every address
+
+
+def create_app(settings: Settings, store: Store, spool: Spool) -> FastAPI:
+    """Return the application over a migrated store. It closes neither store nor spool."""
+    here = Installation(settings, store, spool)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = _HANDLER_THREADS
+        yield
+        here.closing.set()
+        here.transfers.shutdown(wait=False, cancel_futures=True)
+
+    app = FastAPI(
+        title="Scoreline",
+        version=__version__,
+        openapi_url=_OPENAPI,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        exception_handlers={HTTPException: _http_error, RequestValidationError: _wrong_request},
+    )
+    app.state.installation = here
+    api = APIRouter(prefix=PREFIX.rstrip("/"))
+    for resource in (version, jobs, uploads, downloads, deployments, packages, artifacts, servers, status, internal):
+        api.include_router(resource.router)
+    app.include_router(api)
+    app.add_middleware(Guard)
+    return app
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _answer(request, not_there(request, error))
+
+
+async def _wrong_request(request: Request, error: Exception) -> Response:
+    """Put in words what the framework itself finds wrong with a request."""
+    assert isinstance(error, RequestValidationError)
+    fields = {".".join(str(step) for step in detail["loc"][1:]): str(detail["msg"]) for detail in error.errors()}
+    return _answer(request, WrongFields(fields or {"request": "The request cannot be read."}))
+
+
+def _answer(request: Request, error: Exception) -> Response:
+    status_code, document, headers = document_of(error, request.scope["state"]["request_id"])
+    return JsonResponse(document, status_code, headers)

@@ -1,0 +1,142 @@
+"""What every handler is given: the installation, who calls, and the parsed query or body."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from scoreline.access import Caller, require_right
+from scoreline.access.tokens import authenticate
+from scoreline.api.jsonio import json_body
+from scoreline.api.urls import Links
+from scoreline.api.wire.base import Wire
+from scoreline.errors import NotAuthenticated
+from scoreline.settings import Settings
+from scoreline.spool import Spool
+from scoreline.store import Store
+from scoreline.types import JsonObject
+
+W = TypeVar("W", bound=Wire)
+
+_TRANSFER_THREADS = 32
+_CHALLENGE = "send the header `Authorization: Bearer <API token>`"
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What the application works with.
+
+    transfers: runs the blocking steps of uploads and downloads. closing: set when the process goes down.
+    """
+
+    settings: Settings
+    store: Store
+    spool: Spool
+    transfers: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(_TRANSFER_THREADS, thread_name_prefix="transfer")
+    )
+    closing: threading.Event = field(default_factory=threading.Event)
+
+
+def installation(request: Request) -> Installation:
+    """Return the application's installation."""
+    found = request.app.state.installation
+    assert isinstance(found, Installation)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One authenticated request."""
+
+    request: Request
+    caller: Caller
+    links: Links
+    installation: Installation
+
+    @property
+    def store(self) -> Store:
+        """The state store."""
+        return self.installation.store
+
+    @property
+    def spool(self) -> Spool:
+        """The staged bytes."""
+        return self.installation.spool
+
+    @property
+    def settings(self) -> Settings:
+        """The installation's settings."""
+        return self.installation.settings
+
+
+def _call(request: Request) -> Call:
+    """Authenticate; runs in the thread pool because it reads the database. Raises NotAuthenticated."""
+    here = installation(request)
+    return Call(request, authenticate(here.store, _secret(request)), Links(request), here)
+
+
+def _service_call(call: Annotated[Call, Depends(_call)]) -> Call:
+    require_right(call.caller, "predictor")
+    return call
+
+
+Called = Annotated[Call, Depends(_call)]
+"""Parameter of a handler that any caller may use."""
+
+ServiceCalled = Annotated[Call, Depends(_service_call)]
+"""Parameter of a handler for prediction servers of this installation."""
+
+JsonBody = Annotated[JsonObject, Depends(json_body)]
+"""Parameter of a handler that takes any JSON object. It stands after the caller, so that strangers send nothing."""
+
+
+def body_of(model: type[W]) -> Callable[..., Awaitable[W]]:
+    """Return the dependency that reads the request's body as `model`."""
+
+    async def read(document: JsonBody) -> W:
+        return model.read(document)
+
+    return read
+
+
+def query_of(model: type[W]) -> Callable[[Request], W]:
+    """Return the dependency that reads the request's query as `model`."""
+
+    def read(request: Request) -> W:
+        return model.read_query(request.query_params.multi_items())
+
+    return read
+
+
+def documented(*, query: type[Wire] | None = None, body: type[Wire] | None = None) -> dict[str, Any]:
+    """Return what a route adds to the OpenAPI document for models that are read by hand."""
+    extra: dict[str, Any] = {}
+    if query is not None:
+        schema = query.model_json_schema()
+        extra["parameters"] = [
+            {"name": name, "in": "query", "required": False, "schema": described}
+            for name, described in schema["properties"].items()
+        ]
+    if body is not None:
+        content = {"application/json": {"schema": body.model_json_schema()}}
+        extra["requestBody"] = {"required": True, "content": content}
+    return extra
+
+
+def _secret(request: Request) -> str:
+    """Return the token of the Authorization header; the words Token and Bearer mean the same."""
+    header = request.headers.get("authorization", "").strip()
+    if not header:
+        raise NotAuthenticated(f"The request has no API token: {_CHALLENGE}.")
+    scheme, _, secret = header.partition(" ")
+    secret = secret.strip()
+    if scheme.lower() not in ("token", "bearer") or not secret:
+        raise NotAuthenticated(f"The Authorization header cannot be read: {_CHALLENGE}.")
+    return secret

@@ -1,0 +1,137 @@
+"""Deployments: make, list, look at, change, remove."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from starlette.responses import Response
+
+from scoreline.access import require_change
+from scoreline.api.calls import Call, Called, JsonBody, body_of, documented, query_of
+from scoreline.api.jsonio import JsonResponse
+from scoreline.api.paging import Paging, page, page_out_of
+from scoreline.api.status import done
+from scoreline.api.wire.deployments import (
+    COLLECTION,
+    DeploymentChange,
+    DeploymentQuery,
+    NewDeployment,
+    StatusChange,
+    capabilities_document,
+    check_settings,
+    deployment_document,
+    features_document,
+)
+from scoreline.errors import InvalidRequest
+from scoreline.jobs import service
+from scoreline.jobs.model import JobState
+from scoreline.jobs.store import JobFilter
+from scoreline.registry import deployments
+from scoreline.registry.records import Deployment
+
+router = APIRouter(prefix=f"/{COLLECTION}", tags=["deployments"])
+
+
+@router.get("/", openapi_extra=documented(query=DeploymentQuery))
+def list_deployments(call: Called, query: Annotated[DeploymentQuery, Depends(query_of(DeploymentQuery))]) -> Response:
+    """List deployments, by label unless `orderBy` says otherwise."""
+    if query.matches_nothing():
+        return JsonResponse(page(call.request, query, [], 0))
+    found = deployments.list_deployments(
+        call.store, call.caller, query.filters(), order_by=query.order(), offset=query.offset, limit=query.limit
+    )
+    items = [deployment_document(each, call.caller) for each in found.items]
+    return JsonResponse(page(call.request, query, items, found.total))
+
+
+@router.post("/fromModelPackage/", status_code=202, openapi_extra=documented(body=NewDeployment))
+def deploy(call: Called, body: Annotated[NewDeployment, Depends(body_of(NewDeployment))]) -> Response:
+    """Deploy a model package. It is done when this is answered, and the status link says so."""
+    made = deployments.create(
+        call.store,
+        call.caller,
+        body.model_package_id,
+        body.label,
+        description=body.description,
+        server_id=body.server_id(),
+        importance=body.importance,
+        user_provided_id=body.user_provided_id,
+        additional_metadata=body.additional_metadata,
+    )
+    return done(call, COLLECTION, made.id)
+
+
+@router.get("/{deployment_id}/")
+def get_deployment(call: Called, deployment_id: str) -> Response:
+    """Return a deployment."""
+    return JsonResponse(deployment_document(_get(call, deployment_id), call.caller))
+
+
+@router.patch("/{deployment_id}/", status_code=204, openapi_extra=documented(body=DeploymentChange))
+def change_deployment(
+    call: Called, deployment_id: str, body: Annotated[DeploymentChange, Depends(body_of(DeploymentChange))]
+) -> Response:
+    """Change a deployment's label, description or importance."""
+    deployments.update(
+        call.store,
+        call.caller,
+        deployment_id,
+        label=body.label,
+        description=body.description,
+        importance=body.importance,
+    )
+    return Response(status_code=204)
+
+
+@router.delete("/{deployment_id}/", status_code=204)
+def delete_deployment(call: Called, deployment_id: str) -> Response:
+    """Remove a deployment on which no job runs."""
+    busy = JobFilter(states=(JobState.RUNNING,), deployment_id=deployment_id)
+    running = service.list_jobs(call.store, call.caller, busy, limit=1)
+    if running.total:
+        job = running.items[0].id
+        raise InvalidRequest(f"Deployment {deployment_id!r} is in use by job {job}: wait for its end, or abort it.")
+    deployments.delete(call.store, call.caller, deployment_id)
+    return Response(status_code=204)
+
+
+@router.patch("/{deployment_id}/status/", status_code=202, openapi_extra=documented(body=StatusChange))
+def change_status(
+    call: Called, deployment_id: str, body: Annotated[StatusChange, Depends(body_of(StatusChange))]
+) -> Response:
+    """Switch a deployment on or off."""
+    deployments.set_status(call.store, call.caller, deployment_id, body.status)
+    return done(call, COLLECTION, deployment_id)
+
+
+@router.get("/{deployment_id}/settings/")
+def get_settings(call: Called, deployment_id: str) -> Response:
+    """Return all settings of a deployment."""
+    return JsonResponse(_get(call, deployment_id).settings)
+
+
+@router.patch("/{deployment_id}/settings/", status_code=202)
+def change_settings(call: Called, deployment_id: str, body: JsonBody) -> Response:
+    """Take settings that are as they are; those of features that are not built yet are refused by name."""
+    deployment = _get(call, deployment_id)
+    require_change(call.caller, deployment.owner.id, f"deployment {deployment.label!r}")
+    check_settings(deployment.settings, body)
+    return done(call, COLLECTION, deployment_id)
+
+
+@router.get("/{deployment_id}/features/", openapi_extra=documented(query=Paging))
+def list_features(call: Called, deployment_id: str, query: Annotated[Paging, Depends(query_of(Paging))]) -> Response:
+    """List the columns that a deployment's model reads."""
+    return JsonResponse(page_out_of(call.request, query, features_document(_get(call, deployment_id))))
+
+
+@router.get("/{deployment_id}/capabilities/")
+def list_capabilities(call: Called, deployment_id: str) -> Response:
+    """List what a deployment can do beyond scoring."""
+    _get(call, deployment_id)
+    return JsonResponse(capabilities_document())
+
+
+def _get(call: Call, deployment_id: str) -> Deployment:
+    return deployments.get(call.store, call.caller, deployment_id)

@@ -1,0 +1,91 @@
+"""Batch prediction jobs: create, list, look at, hide, abort. Uploads and downloads have files of their own."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from starlette.responses import Response
+
+from scoreline.api.calls import Call, Called, JsonBody, body_of, documented, query_of
+from scoreline.api.jsonio import JsonResponse
+from scoreline.api.paging import page
+from scoreline.api.wire.jobs import (
+    COLLECTION,
+    FromDefinition,
+    FromExisting,
+    JobChange,
+    JobQuery,
+    job_body,
+    job_document,
+)
+from scoreline.errors import NotFound
+from scoreline.jobs import service
+from scoreline.jobs.model import Job
+from scoreline.jobs.spec import JobSpec
+from scoreline.types import JsonObject
+
+router = APIRouter(prefix=f"/{COLLECTION}", tags=["batch predictions"])
+
+_FROM_API = "api"
+
+
+@router.post("/", status_code=202, openapi_extra=job_body())
+def create_job(call: Called, body: JsonBody) -> Response:
+    """Create a job."""
+    return _created(call, service.create(call.store, call.caller, JobSpec.from_document(body), source=_FROM_API))
+
+
+@router.get("/", openapi_extra=documented(query=JobQuery))
+def list_jobs(call: Called, query: Annotated[JobQuery, Depends(query_of(JobQuery))]) -> Response:
+    """List jobs, the newest first unless `orderBy` says otherwise; hidden ones are left out."""
+    found = service.list_jobs(
+        call.store, call.caller, query.filter(), order=query.order_by, offset=query.offset, limit=query.limit
+    )
+    logs = service.logs_of(call.store, found.items)
+    items = [job_document(job, logs[job.id], call.links) for job in found.items]
+    return JsonResponse(page(call.request, query, items, found.total))
+
+
+@router.post("/fromExisting/", status_code=202, openapi_extra=documented(body=FromExisting))
+def repeat_job(call: Called, body: Annotated[FromExisting, Depends(body_of(FromExisting))]) -> Response:
+    """Create a job with the settings of another one."""
+    old = service.get(call.store, call.caller, body.prediction_job_id)
+    return _created(call, service.create(call.store, call.caller, old.spec, source=_FROM_API))
+
+
+@router.post("/fromJobDefinition/", status_code=202, openapi_extra=documented(body=FromDefinition))
+def run_definition(call: Called, body: Annotated[FromDefinition, Depends(body_of(FromDefinition))]) -> Response:  # noqa: ARG001 -- only who is known is told
+    """Run a job definition; this version keeps none."""
+    raise NotFound(
+        f"There is no job definition {body.job_definition_id[:100]!r}: this version of Scoreline keeps no job "
+        "definitions yet; create the job with its settings."
+    )
+
+
+@router.get("/{job_id}/")
+def get_job(call: Called, job_id: str) -> Response:
+    """Return a job, hidden ones too."""
+    return JsonResponse(_document(call, service.get(call.store, call.caller, job_id)))
+
+
+@router.patch("/{job_id}/", openapi_extra=documented(body=JobChange))
+def change_job(call: Called, job_id: str, body: Annotated[JobChange, Depends(body_of(JobChange))]) -> Response:
+    """Hide a finished job from the lists, or show it again."""
+    return JsonResponse(_document(call, service.hide(call.store, call.caller, job_id, hidden=body.hidden)))
+
+
+@router.delete("/{job_id}/", status_code=202)
+def abort_job(call: Called, job_id: str) -> Response:
+    """Abort a job that is not over."""
+    service.abort(call.store, call.caller, job_id)
+    return Response(status_code=202)
+
+
+def _created(call: Call, job: Job) -> Response:
+    """Answer with a new job; `Location` ends in a slash, because the client cuts the id from it."""
+    return JsonResponse(_document(call, job), 202, {"Location": call.links.to(COLLECTION, job.id)})
+
+
+def _document(call: Call, job: Job) -> JsonObject:
+    return job_document(job, service.logs_of(call.store, [job])[job.id], call.links)

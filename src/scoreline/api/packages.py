@@ -1,0 +1,144 @@
+"""Model packages, and the registered models that they are versions of."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from starlette.responses import Response
+
+from scoreline.api.calls import Call, Called, JsonBody, body_of, documented, query_of
+from scoreline.api.jsonio import JsonResponse
+from scoreline.api.paging import Paging, page
+from scoreline.api.wire.packages import (
+    ModelChange,
+    ModelQuery,
+    PackageQuery,
+    VersionQuery,
+    model_document,
+    package_document,
+    use_document,
+)
+from scoreline.errors import NotFound
+from scoreline.registry import deployments, packages, registered
+from scoreline.registry.deployments import Filters
+from scoreline.registry.records import Package
+
+router = APIRouter(tags=["models"])
+
+
+@router.post("/modelPackages/fromJSON/", status_code=201)
+def create_package(call: Called, body: JsonBody) -> Response:
+    """Register a model version; `modelDescription.location` ties it to an uploaded artefact."""
+    made = packages.create_from_json(call.store, call.caller, body)
+    location = call.links.to("modelPackages", made.id)
+    return JsonResponse(package_document(made, call.caller), 201, {"Location": location})
+
+
+@router.get("/modelPackages/", openapi_extra=documented(query=PackageQuery))
+def list_packages(call: Called, query: Annotated[PackageQuery, Depends(query_of(PackageQuery))]) -> Response:
+    """List model packages."""
+    return _packages(call, query, query.registered_model_id, query.model_id)
+
+
+@router.get("/modelPackages/{package_id}/")
+def get_package(call: Called, package_id: str) -> Response:
+    """Return a model package."""
+    return JsonResponse(package_document(packages.get(call.store, call.caller, package_id), call.caller))
+
+
+@router.get("/registeredModels/", openapi_extra=documented(query=ModelQuery))
+def list_models(call: Called, query: Annotated[ModelQuery, Depends(query_of(ModelQuery))]) -> Response:
+    """List registered models."""
+    found = registered.list_models(
+        call.store,
+        call.caller,
+        search=query.search,
+        target_name=query.target_name,
+        target_type=query.target_type,
+        sort_key=query.sort_key,
+        descending=query.sort_direction == "desc",
+        offset=query.offset,
+        limit=query.limit,
+    )
+    return JsonResponse(page(call.request, query, [model_document(model) for model in found.items], found.total))
+
+
+@router.get("/registeredModels/{model_id}/")
+def get_model(call: Called, model_id: str) -> Response:
+    """Return a registered model."""
+    return JsonResponse(model_document(registered.get(call.store, call.caller, model_id)))
+
+
+@router.patch("/registeredModels/{model_id}/", openapi_extra=documented(body=ModelChange))
+def rename_model(call: Called, model_id: str, body: Annotated[ModelChange, Depends(body_of(ModelChange))]) -> Response:
+    """Change a registered model's name."""
+    return JsonResponse(model_document(registered.rename(call.store, call.caller, model_id, body.name)))
+
+
+@router.delete("/registeredModels/{model_id}/", status_code=204)
+def archive_model(call: Called, model_id: str) -> Response:
+    """Archive a registered model that is not deployed, with all its versions."""
+    registered.archive(call.store, call.caller, model_id)
+    return Response(status_code=204)
+
+
+@router.get("/registeredModels/{model_id}/versions/", openapi_extra=documented(query=VersionQuery))
+def list_versions(
+    call: Called, model_id: str, query: Annotated[VersionQuery, Depends(query_of(VersionQuery))]
+) -> Response:
+    """List a registered model's versions."""
+    registered.get(call.store, call.caller, model_id)
+    return _packages(call, query, model_id, None)
+
+
+@router.get("/registeredModels/{model_id}/versions/{version_id}/")
+def get_version(call: Called, model_id: str, version_id: str) -> Response:
+    """Return one version of a registered model."""
+    return JsonResponse(package_document(_version(call, model_id, version_id), call.caller))
+
+
+@router.get("/registeredModels/{model_id}/deployments/", openapi_extra=documented(query=Paging))
+def list_model_uses(call: Called, model_id: str, query: Annotated[Paging, Depends(query_of(Paging))]) -> Response:
+    """List the deployments of a registered model."""
+    registered.get(call.store, call.caller, model_id)
+    return _uses(call, query, Filters(registered_model_id=model_id))
+
+
+@router.get("/registeredModels/{model_id}/versions/{version_id}/deployments/", openapi_extra=documented(query=Paging))
+def list_version_uses(
+    call: Called, model_id: str, version_id: str, query: Annotated[Paging, Depends(query_of(Paging))]
+) -> Response:
+    """List the deployments of one version."""
+    _version(call, model_id, version_id)
+    return _uses(call, query, Filters(package_id=version_id))
+
+
+def _packages(
+    call: Call, query: PackageQuery | VersionQuery, registered_model_id: str | None, model_id: str | None
+) -> Response:
+    found = packages.list_packages(
+        call.store,
+        call.caller,
+        registered_model_id=registered_model_id,
+        model_id=model_id,
+        search=query.search,
+        sort_key=query.sort_key,
+        descending=query.sort_direction == "desc",
+        offset=query.offset,
+        limit=query.limit,
+    )
+    items = [package_document(each, call.caller) for each in found.items]
+    return JsonResponse(page(call.request, query, items, found.total))
+
+
+def _uses(call: Call, query: Paging, filters: Filters) -> Response:
+    found = deployments.list_deployments(call.store, call.caller, filters, offset=query.offset, limit=query.limit)
+    return JsonResponse(page(call.request, query, [use_document(each) for each in found.items], found.total))
+
+
+def _version(call: Call, model_id: str, version_id: str) -> Package:
+    package = packages.get(call.store, call.caller, version_id)
+    if package.registered_model_id != model_id:
+        raise NotFound(f"Registered model {model_id!r} has no version {version_id!r}.")
+    return package

@@ -1,0 +1,40 @@
+"""Pages of lists: `offset` and `limit` in, absolute links to the neighbouring pages out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+from starlette.requests import Request
+
+from scoreline.api.urls import Links
+from scoreline.api.wire.base import Wire, page_of
+from scoreline.types import JsonObject
+
+MOST = 1000
+
+
+class Paging(Wire):
+    """The query of a list."""
+
+    offset: int = Field(0, ge=0, le=2**31, description="Items to leave out at the start.")
+    limit: int = Field(100, ge=1, le=MOST, description="Items on a page.")
+
+
+def page(request: Request, query: Paging, items: Sequence[JsonObject], total: int) -> JsonObject:
+    """Return a page's document; the links repeat the request's filters."""
+    beyond = query.offset + query.limit
+    following = _link(request, query, beyond) if beyond < total else None
+    previous = _link(request, query, max(0, query.offset - query.limit)) if query.offset > 0 else None
+    return page_of(items, total, following, previous)
+
+
+def page_out_of(request: Request, query: Paging, items: Sequence[JsonObject]) -> JsonObject:
+    """Return the page of a list that is at hand as a whole."""
+    return page(request, query, items[query.offset : query.offset + query.limit], len(items))
+
+
+def _link(request: Request, query: Paging, offset: int) -> str:
+    pairs = [pair for pair in request.query_params.multi_items() if pair[0] not in ("offset", "limit")]
+    pairs += [("offset", str(offset)), ("limit", str(query.limit))]
+    return Links(request).with_query(request.url.path, pairs)

@@ -1,0 +1,28 @@
+"""What this API is, for clients that ask at their start."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from scoreline import __version__
+from scoreline.api.jsonio import JsonResponse
+
+router = APIRouter(tags=["version"])
+
+_MAJOR, _MINOR = 2, 999
+"""Clients warn when they are newer than the server's minor version, and refuse another major one."""
+
+
+@router.get("/version/")
+def version() -> Response:
+    """Return the version of the API; open to everybody."""
+    return JsonResponse(
+        {
+            "major": _MAJOR,
+            "minor": _MINOR,
+            "versionString": f"{_MAJOR}.{_MINOR}.0",
+            "releasedVersion": f"{_MAJOR}.{_MINOR}.0",
+            "scoreline": __version__,
+        }
+    )

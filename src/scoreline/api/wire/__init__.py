@@ -1,0 +1,1 @@
+"""JSON documents as they travel: camelCase models of request bodies and queries, builders of answers."""

@@ -1,0 +1,226 @@
+"""Deployments as JSON."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from scoreline.access import Caller
+from scoreline.api.paging import Paging
+from scoreline.api.wire.base import Wire, timestamp
+from scoreline.api.wire.people import may_change, member
+from scoreline.api.wire.servers import environment_document
+from scoreline.errors import InvalidRequest
+from scoreline.registry.deployments import Filters
+from scoreline.registry.records import Deployment
+from scoreline.types import FeatureType, JsonObject, TargetType
+
+COLLECTION = "deployments"
+_HEALTH = "unknown"  # no model's health is watched in this version
+_CONSTANT_ORDERS = ("serviceHealth", "modelHealth", "accuracyHealth", "fairnessHealth")
+_FEATURE_TYPES = {
+    FeatureType.NUMERIC: "Numeric",
+    FeatureType.INTEGER: "Numeric",
+    FeatureType.BOOLEAN: "Boolean",
+    FeatureType.TEXT: "Text",
+}
+_CAPABILITIES = {
+    "supports_model_replacement": "replacing a deployment's model",
+    "supports_target_drift_tracking": "drift tracking",
+    "supports_feature_drift_tracking": "drift tracking",
+    "supports_actuals_submission": "actuals",
+    "supports_prediction_explanations": "prediction explanations",
+    "supports_prediction_intervals": "prediction intervals",
+    "supports_prediction_warning": "prediction warnings",
+    "supports_humility_rules": "humility rules",
+    "supports_segment_analysis": "segment analysis",
+    "supports_challenger_models": "challenger models",
+    "supports_retraining": "retraining",
+}
+
+
+class DeploymentQuery(Paging):
+    """The filters of the list of deployments."""
+
+    limit: int = Field(20, ge=1, le=1000, description="Items on a page.")
+    order_by: str = Field("label", description="An attribute, with `-` in front for the other direction.")
+    search: str | None = None
+    role: Literal["OWNER"] | None = None
+    status: Literal["active", "inactive"] | None = None
+    importance: tuple[str, ...] = ()
+    default_prediction_server_id: str | None = None
+    created_by_me: bool = False
+    service_health: tuple[str, ...] = ()
+    model_health: tuple[str, ...] = ()
+    accuracy_health: tuple[str, ...] = ()
+    prediction_environment_platform: tuple[str, ...] = ()
+    tag_keys: tuple[str, ...] = ()
+    tag_values: tuple[str, ...] = ()
+    is_a2a_agent: bool | None = Field(None, alias="isA2AAgent")
+
+    @field_validator(
+        "importance", "service_health", "model_health", "accuracy_health", "prediction_environment_platform"
+    )
+    @classmethod
+    def _separated(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        """Take repeated values and those joined by commas, as different clients send them."""
+        return tuple(part for value in given for part in value.split(",") if part)
+
+    def matches_nothing(self) -> bool:
+        """Say whether a filter asks for what no deployment of this version has, such as tags or a known health."""
+        healths = (self.service_health, self.model_health, self.accuracy_health)
+        platforms = self.prediction_environment_platform
+        return (
+            any(wanted and _HEALTH not in wanted for wanted in healths)
+            or bool(platforms and "other" not in platforms)
+            or bool(self.tag_keys or self.tag_values or self.is_a2a_agent)
+        )
+
+    def filters(self) -> Filters:
+        """Return what the query means."""
+        return Filters(
+            search=self.search,
+            status=self.status,
+            importance=self.importance,
+            server_id=self.default_prediction_server_id,
+            created_by_me=self.created_by_me or self.role == "OWNER",
+        )
+
+    def order(self) -> str:
+        """Return the order; by something that is the same for all deployments, it is that of the labels."""
+        return "label" if self.order_by.removeprefix("-") in _CONSTANT_ORDERS else self.order_by
+
+
+class NewDeployment(Wire):
+    """Deploy a package."""
+
+    model_package_id: str = Field(min_length=1)
+    label: str
+    description: str | None = None
+    default_prediction_server_id: str | None = None
+    prediction_environment_id: str | None = Field(None, description="The same as the server: one is the other here.")
+    importance: str | None = None
+    user_provided_id: str | None = None
+    additional_metadata: list[JsonObject] | None = None
+
+    def server_id(self) -> str | None:
+        """Return the server to deploy to, None for the default one. Raises InvalidRequest for two of them."""
+        server, environment = self.default_prediction_server_id, self.prediction_environment_id
+        if server and environment and server != environment:
+            raise InvalidRequest(
+                "Give `defaultPredictionServerId` or `predictionEnvironmentId`, not both.", "predictionEnvironmentId"
+            )
+        return server or environment
+
+
+class DeploymentChange(Wire):
+    """What may be changed of a deployment."""
+
+    label: str | None = None
+    description: str | None = None
+    importance: str | None = None
+
+
+class StatusChange(Wire):
+    """Switch a deployment on or off."""
+
+    status: Literal["active", "inactive"]
+
+
+def deployment_document(deployment: Deployment, caller: Caller) -> JsonObject:
+    """Return a deployment."""
+    server, package = deployment.server, deployment.package
+    return {
+        "id": deployment.id,
+        "label": deployment.label,
+        "description": deployment.description,
+        "status": deployment.status,
+        "importance": deployment.importance,
+        "createdAt": timestamp(deployment.created_at),
+        "defaultPredictionServer": (
+            None if server is None else {"id": server.id, "url": server.url, "datarobot-key": server.datarobot_key}
+        ),
+        "model": {
+            "id": package.model_id,
+            "type": package.format or "External model",
+            "targetName": package.target_name,
+            "targetType": package.target_type.value,
+            "projectId": None,
+            "projectName": None,
+            "isDeprecated": False,
+            "unstructuredModelKind": package.target_type is TargetType.UNSTRUCTURED,
+            "deployedAt": timestamp(deployment.model_deployed_at),
+        },
+        "modelPackage": {
+            "id": package.id,
+            "name": package.name,
+            "registeredModelId": package.registered_model_id,
+        },
+        "predictionEnvironment": None if server is None else environment_document(server),
+        "predictionUsage": {"dailyRates": [], "lastTimestamp": None},
+        **{name: dict(_NO_HEALTH) for name in ("serviceHealth", "modelHealth", "accuracyHealth", "fairnessHealth")},
+        "permissions": _permissions(deployment, caller),
+        "owners": {"count": 1, "preview": [member(deployment.owner)]},
+        "governance": None,
+        "creator": member(deployment.owner),
+        "tags": [],
+        "approvalStatus": "APPROVED",
+        "userProvidedId": deployment.user_provided_id,
+        "additionalMetadata": list(deployment.additional_metadata),
+    }
+
+
+_NO_HEALTH: JsonObject = {"status": _HEALTH, "message": "", "startDate": None, "endDate": None}
+
+
+def features_document(deployment: Deployment) -> list[JsonObject]:
+    """Return the columns that the deployment's model reads."""
+    return [
+        {
+            "name": feature.name,
+            "featureType": _FEATURE_TYPES[feature.type],
+            "importance": None,
+            "dateFormat": None,
+            "knownInAdvance": False,
+        }
+        for feature in deployment.package.features
+    ]
+
+
+def capabilities_document() -> JsonObject:
+    """Return what deployments can do beyond scoring."""
+    return {
+        "data": [
+            {"name": name, "supported": False, "messages": [f"Not built yet: {what}."]}
+            for name, what in _CAPABILITIES.items()
+        ]
+    }
+
+
+def check_settings(current: JsonObject, wanted: JsonObject) -> None:
+    """Accept a change of settings that changes nothing. Raises InvalidRequest, naming the setting, for all others."""
+    for name, value in wanted.items():
+        if value is None:
+            continue
+        if name not in current:
+            raise InvalidRequest(f"There is no setting {name[:100]!r}: there are {', '.join(current)}.", name)
+        if not _same(current[name], value):
+            raise InvalidRequest(
+                f"The setting {name} cannot be changed: this version of Scoreline does not have its feature yet.", name
+            )
+
+
+def _same(current: Any, wanted: Any) -> bool:
+    if isinstance(current, dict) and isinstance(wanted, dict):
+        return all(key in current and _same(current[key], value) for key, value in wanted.items())
+    return bool(current == wanted)
+
+
+def _permissions(deployment: Deployment, caller: Caller) -> list[str]:
+    found = ["CAN_VIEW_DEPLOYMENT"]
+    if caller.role in ("admin", "user"):
+        found.append("CAN_MAKE_PREDICTIONS")
+    if may_change(caller, deployment.owner):
+        found += ["CAN_EDIT_DEPLOYMENT", "CAN_DELETE_DEPLOYMENT"]
+    return found

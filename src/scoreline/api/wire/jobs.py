@@ -1,0 +1,158 @@
+"""Batch prediction jobs as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from scoreline import adapters
+from scoreline.api.paging import Paging
+from scoreline.api.urls import Links
+from scoreline.api.wire.base import Wire, timestamp
+from scoreline.api.wire.people import person
+from scoreline.errors import InvalidRequest
+from scoreline.jobs.model import Job
+from scoreline.jobs.spec import LOCAL_FILE, JobSpec
+from scoreline.jobs.store import JobFilter
+from scoreline.types import JsonObject
+
+COLLECTION = "batchPredictions"
+_REDACTED = "[redacted]"
+_SECRETS = (
+    ("predictionInstance", "apiKey"),
+    ("predictionInstance", "datarobotKey"),
+    ("outputSettings", "serverSideEncryption", "customerKey"),
+)
+
+_State = Literal["INITIALIZING", "RUNNING", "COMPLETED", "ABORTED", "FAILED"]
+
+
+class JobQuery(Paging):
+    """The filters of the list of jobs."""
+
+    status: tuple[_State, ...] = ()
+    source: tuple[str, ...] = Field((), description="A leading `-` excludes.")
+    deployment_id: str | None = None
+    model_id: str | None = None
+    job_id: str | None = None
+    order_by: Literal["created", "-created", "status", "-status"] = "-created"
+    all_jobs: bool | None = Field(None, description="Has no effect: what is visible depends on the caller's role.")
+    cutoff_hours: int | None = Field(None, ge=0, le=10**6, description="Only jobs created in the last hours.")
+    start_date_time: datetime | None = Field(None, description="Only jobs created then or later.")
+    end_date_time: datetime | None = Field(None, description="Only jobs created then or earlier.")
+    batch_prediction_job_definition_id: str | None = None
+    hostname: tuple[str, ...] = ()
+    batch_job_type: tuple[Literal["prediction", "monitoring"], ...] = ()
+    intake_type: tuple[str, ...] = ()
+    output_type: tuple[str, ...] = ()
+
+    def filter(self) -> JobFilter:
+        """Return what the query means. Raises InvalidRequest for a type of intake or output that does not exist."""
+        return JobFilter(
+            states=self.status,
+            sources=self.source,
+            deployment_id=self.deployment_id,
+            model_id=self.model_id,
+            job_id=self.job_id,
+            cutoff_hours=self.cutoff_hours,
+            start=_aware(self.start_date_time),
+            end=_aware(self.end_date_time),
+            definition_id=self.batch_prediction_job_definition_id,
+            hostnames=self.hostname,
+            batch_job_types=self.batch_job_type,
+            intake_types=_types(self.intake_type, "intakeType"),
+            output_types=_types(self.output_type, "outputType"),
+        )
+
+
+class JobChange(Wire):
+    """What may be changed of a job."""
+
+    hidden: bool = Field(description="Take the job from the lists, or show it again.")
+
+
+class FromExisting(Wire):
+    """Repeat a job."""
+
+    prediction_job_id: str = Field(min_length=1)
+
+
+class FromDefinition(Wire):
+    """Run a job definition."""
+
+    job_definition_id: str = Field(min_length=1)
+
+
+def job_body() -> JsonObject:
+    """Return the OpenAPI description of a job's body: its fields with their defaults. `JobSpec` reads and checks it."""
+    properties = {name: {"default": value} for name, value in JobSpec().to_document().items()}
+    schema = {"type": "object", "properties": properties, "required": ["deploymentId"]}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def job_document(job: Job, logs: Sequence[str], links: Links) -> JsonObject:
+    """Return one job. The client needs every field's type to be exactly this one."""
+    return {
+        "id": job.id,
+        "status": job.state.value,
+        "statusDetails": job.status_details,
+        "percentageCompleted": job.percentage,
+        "elapsedTimeSec": job.elapsed_seconds,
+        "created": timestamp(job.created_at),
+        "createdBy": person(job.owner),
+        "scoredRows": job.counts.scored,
+        "failedRows": job.counts.failed,
+        "skippedRows": job.counts.skipped,
+        "jobIntakeSize": job.bytes_in,
+        "jobOutputSize": job.bytes_out,
+        "queued": job.queued,
+        "queuePosition": job.queue_position,
+        "resultsDeleted": job.results_deleted,
+        "source": job.source,
+        "logs": list(logs),
+        "links": _links(job, links),
+        "jobSpec": _spec(job),
+        "hidden": timestamp(job.hidden_at),
+        "intakeDatasetDisplayName": None,
+        "monitoringBatchId": None,
+        "batchPredictionJobDefinition": None,
+    }
+
+
+def _links(job: Job, links: Links) -> JsonObject:
+    """Return the job's links. The download is offered at once: the client gives up on a job that queues without one."""
+    found = {"self": links.to(COLLECTION, job.id)}
+    if job.spec.intake_type == LOCAL_FILE:
+        found["csvUpload"] = links.to(COLLECTION, job.id, "csvUpload")
+    if job.spec.output_type == LOCAL_FILE:
+        found["download"] = links.to(COLLECTION, job.id, "download")
+    return found
+
+
+def _spec(job: Job) -> JsonObject:
+    document = deepcopy(job.spec.to_document())
+    redacted = []
+    for path in _SECRETS:
+        place: Any = document
+        for step in path[:-1]:
+            place = place.get(step) if isinstance(place, dict) else None
+        if isinstance(place, dict) and place.get(path[-1]) is not None:
+            place[path[-1]] = _REDACTED
+            redacted.append(".".join(path))
+    return {**document, "redactedFields": redacted}
+
+
+def _types(given: Sequence[str], field: str) -> tuple[str, ...]:
+    try:
+        return tuple(adapters.canonical(kind) for kind in given)
+    except InvalidRequest as exc:
+        raise InvalidRequest(exc.message, field) from exc
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    """Read a time without offset as UTC."""
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment

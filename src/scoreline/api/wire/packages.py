@@ -1,0 +1,164 @@
+"""Model artefacts, packages (registered model versions) and registered models as JSON."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from scoreline.access import Caller
+from scoreline.api.paging import Paging
+from scoreline.api.wire.base import Wire, timestamp
+from scoreline.api.wire.people import may_change, member
+from scoreline.registry.records import Artifact, Deployment, Package, RegisteredModel, features_to_json, info_to_json
+from scoreline.types import JsonObject, TargetType
+
+_EXTERNAL = "external"
+_Direction = Literal["asc", "desc"]
+
+
+class ArtifactQuery(Wire):
+    """The parameters of an upload of a model."""
+
+    filename: str | None = Field(None, max_length=1000, description="The file's own name; the format may show in it.")
+    trusted: bool = Field(False, description="The model may run code when it is loaded; needs the right `code`.")
+
+
+class PackageQuery(Paging):
+    """The filters of the list of packages."""
+
+    model_id: str | None = None
+    registered_model_id: str | None = None
+    search: str | None = None
+    sort_key: Literal["version", "createdAt", "name"] = "version"
+    sort_direction: _Direction = "desc"
+
+
+class ModelQuery(Paging):
+    """The filters of the list of registered models."""
+
+    search: str | None = None
+    target_name: str | None = None
+    target_type: TargetType | None = None
+    sort_key: Literal["createdAt", "modifiedAt", "name"] = "createdAt"
+    sort_direction: _Direction = "desc"
+
+
+class VersionQuery(Paging):
+    """The filters of the list of a registered model's versions."""
+
+    search: str | None = None
+    sort_key: Literal["version", "createdAt", "name"] = "version"
+    sort_direction: _Direction = "desc"
+
+
+class ModelChange(Wire):
+    """What may be changed of a registered model."""
+
+    name: str = Field(min_length=1)
+
+
+def artifact_document(artifact: Artifact) -> JsonObject:
+    """Return an uploaded model; `location` is what a package's `modelDescription.location` takes."""
+    return {
+        "id": artifact.id,
+        "sha256": artifact.sha256,
+        "location": f"artifact:{artifact.sha256}",
+        "filename": artifact.filename,
+        "size": artifact.size,
+        "format": artifact.format,
+        "runsCode": artifact.runs_code,
+        "trusted": artifact.trusted,
+        "info": None if artifact.info is None else info_to_json(artifact.info),
+        "created": timestamp(artifact.created_at),
+        "createdBy": member(artifact.owner),
+    }
+
+
+def package_document(package: Package, caller: Caller) -> JsonObject:
+    """Return a package; the client needs every one of these objects, empty or not."""
+    target = {
+        "name": package.target_name,
+        "type": package.target_type.value,
+        "classNames": None if package.class_labels is None else list(package.class_labels),
+        "classCount": None if package.class_labels is None else len(package.class_labels),
+        "predictionThreshold": package.threshold if package.target_type is TargetType.BINARY else None,
+        "predictionProbabilitiesColumn": None,
+    }
+    return {
+        "id": package.id,
+        "registeredModelId": package.registered_model_id,
+        "registeredModelVersion": package.version,
+        "registeredModelName": package.registered_model_name,
+        "name": package.name,
+        "modelId": package.model_id,
+        "modelExecutionType": _EXTERNAL if package.artifact is None else "dedicated",
+        "isArchived": package.archived_at is not None,
+        "isDeprecated": False,
+        "importMeta": {
+            "creatorId": package.owner.id,
+            "creatorUsername": package.owner.username,
+            "creatorFullName": package.owner.full_name,
+            "dateCreated": timestamp(package.created_at),
+            "containsFearPipeline": None,
+            "containsFeaturelists": None,
+            "containsLeaderboardMeta": None,
+            "containsProjectMeta": None,
+            "originalFileName": None,
+        },
+        "sourceMeta": {},
+        "modelKind": {
+            "isTimeSeries": False,
+            "isMultiseries": False,
+            "isUnsupervisedLearning": False,
+            "isAnomalyDetectionModel": package.target_type is TargetType.ANOMALY,
+            "isFeatureDiscovery": False,
+            "isCombinedModel": False,
+            "isUnstructured": package.target_type is TargetType.UNSTRUCTURED,
+        },
+        "target": target,
+        "modelDescription": package.description,
+        "datasets": {},
+        "timeseries": {},
+        "permissions": ["CAN_VIEW", "CAN_USE", *(["CAN_EDIT"] if may_change(caller, package.owner) else [])],
+        "activeDeploymentCount": package.active_deployments,
+        "buildStatus": None,
+        "tags": list(package.tags),
+        "format": package.format,
+        "artifact": package.artifact,
+        "trusted": package.trusted,
+        "positiveClass": package.positive_class,
+        "features": features_to_json(package.features),
+    }
+
+
+def model_document(model: RegisteredModel) -> JsonObject:
+    """Return a registered model."""
+    return {
+        "id": model.id,
+        "name": model.name,
+        "description": model.description,
+        "createdAt": timestamp(model.created_at),
+        "createdBy": member(model.owner),
+        "modifiedAt": timestamp(model.modified_at),
+        "modifiedBy": None,
+        "target": {"name": model.target_name, "type": model.target_type.value},
+        "lastVersionNum": model.last_version,
+        "isArchived": model.archived_at is not None,
+        "tags": list(model.tags),
+    }
+
+
+def use_document(deployment: Deployment) -> JsonObject:
+    """Return a deployment as one that uses a version."""
+    return {
+        "id": deployment.id,
+        "label": deployment.label,
+        "status": deployment.status,
+        "registeredModelVersion": deployment.package.version,
+        "currentlyDeployed": True,
+        "isChallenger": False,
+        "firstDeployedAt": timestamp(deployment.model_deployed_at),
+        "firstDeployedBy": member(deployment.owner),
+        "createdBy": member(deployment.owner),
+    }
