@@ -37,7 +37,7 @@ def create(store: Store, caller: Caller, spec: JobSpec, *, source: str | None = 
     checks.check_built(spec)
     deployment = deployments.get(store, caller, str(spec.deployment_id))
     package = _package(store, caller, spec, deployment)
-    target = _target(package)
+    target = _target(deployment, package)
     checks.check_target(spec, target)
     server = _server(deployment)
     spec = replace(spec, num_concurrent=spec.num_concurrent or server.concurrency)
@@ -50,7 +50,7 @@ def create(store: Store, caller: Caller, spec: JobSpec, *, source: str | None = 
         "org_id": caller.org_id,
         "deployment_id": deployment.id,
         "package_id": package.id,
-        "package_hash": package.artifact,
+        "package_hash": packages.scorable(package),
         "server_id": server.id,
         "target": rows.target_to_json(target),
         "spec": spec.to_document(),
@@ -234,11 +234,6 @@ def _package(store: Store, caller: Caller, spec: JobSpec, deployment: Deployment
         mine, theirs = (deployment.package.target_name, deployment.package.target_type), package
         if (theirs.target_name, theirs.target_type) != mine:
             raise InvalidRequest(f"{field} names a model package with another target than the deployment's.", field)
-    if package.artifact is None:
-        raise InvalidRequest(
-            f"Deployment {deployment.label!r} has no model files to score with: deploy a package with an artefact.",
-            "deploymentId",
-        )
     if deployment.status != "active":
         raise InvalidRequest(
             f"Deployment {deployment.label!r} is {deployment.status}: activate it before scoring.", "deploymentId"
@@ -246,7 +241,8 @@ def _package(store: Store, caller: Caller, spec: JobSpec, deployment: Deployment
     return package
 
 
-def _target(package: Package) -> Target:
+def _target(deployment: Deployment, package: Package) -> Target:
+    association = deployment.settings["associationId"]["columnNames"]
     return Target(
         name=package.target_name,
         type=package.target_type,
@@ -254,6 +250,7 @@ def _target(package: Package) -> Target:
         class_labels=package.class_labels or (),
         positive_class=package.positive_class,
         threshold=package.threshold,
+        association_id=association[0] if association else None,
     )
 
 
