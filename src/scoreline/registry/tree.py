@@ -39,7 +39,7 @@ def receive(file: IO[bytes], filename: str, folder: Path, max_bytes: int) -> Tre
     Raises InvalidRequest for what is empty, not readable, not safe (links, devices, names that lead elsewhere) or
     larger than `max_bytes` before or after unpacking, SpoolFull when the disk is full.
     """
-    root = folder / "tree"
+    root = folder / "model"
     upload = folder / "upload"
     with _disk_errors():
         root.mkdir()
