@@ -1,0 +1,297 @@
+"""Deployments, packages, models, servers, and what prediction servers ask."""
+
+from __future__ import annotations
+
+import pytest
+
+from scoreline.access import tokens
+from scoreline.store import new_id
+
+FROM_JSON = {"name": "flights v2", "target": {"name": "late", "type": "Binary"}}
+
+
+def test_a_deployment_in_full(api):
+    with api.client() as client:
+        document = client.get(f"deployments/{api.deployment_id}/").json()
+    assert document["id"] == api.deployment_id
+    assert (document["label"], document["status"], document["description"]) == ("flights", "active", None)
+    assert set(document["defaultPredictionServer"]) == {"id", "url", "datarobot-key"}
+    assert document["model"]["targetName"] == "late"
+    assert document["model"]["targetType"] == "Binary"
+    assert document["modelPackage"]["id"] == api.package_id
+    assert document["predictionEnvironment"]["platform"] == "other"
+    assert document["serviceHealth"] == {"status": "unknown", "message": "", "startDate": None, "endDate": None}
+    assert document["owners"]["count"] == 1
+    assert "CAN_MAKE_PREDICTIONS" in document["permissions"]
+    with api.client() as client:
+        assert client.get("deployments/0000/").status_code == 404
+
+
+def test_deploying_a_package_as_the_client_does(api):
+    location = f"artifact:{api.artifact()}"
+    with api.client() as client:
+        made = client.post("modelPackages/fromJSON/", json=FROM_JSON | {"modelDescription": {"location": location}})
+        assert made.status_code == 201
+        package = made.json()
+        body = {"modelPackageId": package["id"], "label": "second", "description": None, "importance": "HIGH"}
+        response = client.post("deployments/fromModelPackage/", json=body)
+        assert response.status_code == 202
+        assert response.headers["location"].startswith(f"{api.endpoint}/status/")
+        assert response.headers["location"].endswith("/")
+        status = client.get(response.headers["location"])
+        assert status.status_code == 303
+        assert status.headers["location"] == f"{api.endpoint}/deployments/{response.json()['id']}/"
+        assert client.get(status.headers["location"]).json()["importance"] == "HIGH"
+        assert client.get(f"modelPackages/{package['id']}/").json()["activeDeploymentCount"] == 1
+        uses = client.get(f"registeredModels/{package['registeredModelId']}/versions/{package['id']}/deployments/")
+        assert [use["label"] for use in uses.json()["data"]] == ["second"]
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "words"),
+    [
+        ({"modelPackageId": "0000"}, 404, "package"),
+        ({"modelPackageId": None}, 422, "modelPackageId is required"),
+        ({"label": ""}, 422, "label"),
+        ({"labels": "x"}, 422, "did you mean 'label'"),
+        ({"importance": "HUGE"}, 422, "importance"),
+        ({"defaultPredictionServerId": "0000"}, 404, "server"),
+        ({"defaultPredictionServerId": "a", "predictionEnvironmentId": "b"}, 422, "not both"),
+    ],
+)
+def test_wrong_deployments_are_refused(api, change, status, words):
+    with api.client() as client:
+        body = {"modelPackageId": api.package_id, "label": "x"} | change
+        response = client.post("deployments/fromModelPackage/", json=body)
+    assert response.status_code == status, response.text
+    assert words in response.json()["message"]
+
+
+def test_changing_and_removing_a_deployment(api):
+    _, deployment_id = api.deploy("to change")
+    path = f"deployments/{deployment_id}/"
+    with api.client() as client:
+        changed = client.patch(path, json={"label": "changed", "description": "text"})
+        assert (changed.status_code, changed.content) == (204, b"")
+        assert client.get(path).json()["label"] == "changed"
+        assert client.patch(path, json={"owner": "x"}).status_code == 422
+        off = client.patch(f"{path}status/", json={"status": "inactive"})
+        assert off.status_code == 202
+        assert client.get(off.headers["location"]).headers["location"] == f"{api.endpoint}/{path}"
+        assert client.get(path).json()["status"] == "inactive"
+        refused = client.post("batchPredictions/", json={"deploymentId": deployment_id})
+        assert refused.status_code == 422
+        assert "inactive" in refused.json()["message"]
+        assert client.patch(f"{path}status/", json={"status": "off"}).status_code == 422
+        assert client.delete(path).status_code == 204
+        assert client.get(path).status_code == 404
+        assert client.delete(path).status_code == 404
+        assert client.get(off.headers["location"]).status_code == 404
+
+
+def test_a_deployment_with_a_running_job_is_not_removed(api):
+    _, deployment_id = api.deploy("busy")
+    job_id = api.job(deploymentId=deployment_id)["id"]
+    api.upload(job_id)
+    run = api.run(job_id)
+    with api.client() as client:
+        response = client.delete(f"deployments/{deployment_id}/")
+        assert response.status_code == 422
+        assert job_id in response.json()["message"]
+        api.complete(run)
+        assert client.delete(f"deployments/{deployment_id}/").status_code == 204
+        assert client.get(f"batchPredictions/{job_id}/").json()["status"] == "COMPLETED"
+
+
+def test_settings_are_shown_and_cannot_ask_for_what_is_not_built(api):
+    path = f"deployments/{api.deployment_id}/settings/"
+    with api.client() as client:
+        settings = client.get(path).json()
+        assert settings["predictionIntervals"] == {"enabled": False, "percentiles": []}
+        assert settings["associationId"] == {"columnNames": [], "requiredInPredictionRequests": False}
+        same = client.patch(path, json={"targetDrift": {"enabled": False}, "humility": None})
+        assert same.status_code == 202
+        assert client.get(same.headers["location"]).status_code == 303
+        drift = client.patch(path, json={"targetDrift": {"enabled": True}})
+        unknown = client.patch(path, json={"drift": {"enabled": True}})
+    assert drift.status_code == unknown.status_code == 422
+    assert list(drift.json()["errors"]) == ["targetDrift"]
+    assert list(unknown.json()["errors"]) == ["drift"]
+
+
+def test_features_and_capabilities(api):
+    with api.client() as client:
+        features = client.get(f"deployments/{api.deployment_id}/features/").json()
+        capabilities = client.get(f"deployments/{api.deployment_id}/capabilities/").json()
+    assert [(each["name"], each["featureType"]) for each in features["data"]] == [("x", "Numeric"), ("carrier", "Text")]
+    assert features["next"] is None
+    assert all({"name", "supported", "messages"} == set(each) for each in capabilities["data"])
+
+
+def test_list_of_deployments(api):
+    for label in ("zebra", "ape"):
+        api.deploy(label)
+    with api.client() as client:
+
+        def labels(query):
+            response = client.get(f"deployments/?{query}")
+            assert response.status_code == 200, response.text
+            return [each["label"] for each in response.json()["data"]]
+
+        everything = labels("limit=100")
+        assert everything == sorted(everything)
+        assert labels("orderBy=-label&limit=100") == everything[::-1]
+        assert labels("orderBy=serviceHealth&limit=100") == everything
+        assert labels("search=ZEB") == ["zebra"]
+        assert "zebra" in labels("status=active&role=OWNER&createdByMe=True")
+        assert "zebra" not in labels("importance=HIGH%2CLOW")
+        assert labels("tagKeys=a&tagKeys=b") == []
+        assert labels("serviceHealth=failing") == []
+        assert "zebra" in labels("serviceHealth=failing%2Cunknown&isA2AAgent=false")
+        assert labels("isA2AAgent=true") == []
+        assert len(labels("limit=1")) == 1
+        assert client.get("deployments/?orderBy=recentPredictions").status_code == 422
+        assert client.get("deployments/?wd=1").status_code == 422
+
+
+def test_registered_models_and_their_versions(api):
+    name = f"model {new_id()}"
+    with api.client() as client:
+        first = client.post(
+            "modelPackages/fromJSON/", json=FROM_JSON | _versioned(api, registeredModelName=name)
+        ).json()
+        model_id = first["registeredModelId"]
+        second = client.post(
+            "modelPackages/fromJSON/", json=FROM_JSON | _versioned(api, registeredModelId=model_id)
+        ).json()
+        assert (first["registeredModelVersion"], second["registeredModelVersion"]) == (1, 2)
+        model = client.get(f"registeredModels/{model_id}/").json()
+        assert (model["name"], model["lastVersionNum"], model["isArchived"]) == (name, 2, False)
+        versions = client.get(f"registeredModels/{model_id}/versions/").json()
+        assert [each["registeredModelVersion"] for each in versions["data"]] == [2, 1]
+        assert client.get(f"registeredModels/{model_id}/versions/{first['id']}/").json()["id"] == first["id"]
+        assert client.get(f"registeredModels/{model_id}/versions/{api.package_id}/").status_code == 404
+        assert [each["id"] for each in client.get(f"registeredModels/?search={name}").json()["data"]] == [model_id]
+        assert client.get("registeredModels/?targetType=Regression").json()["data"] == []
+        assert client.get(f"modelPackages/?modelId={first['modelId']}").json()["totalCount"] == 1
+        assert client.patch(f"registeredModels/{model_id}/", json={"name": name + "!"}).json()["name"] == name + "!"
+        assert client.get(f"registeredModels/{model_id}/deployments/").json()["data"] == []
+        assert client.delete(f"registeredModels/{model_id}/").status_code == 204
+        assert client.get(f"registeredModels/?search={name}").json()["data"] == []
+
+
+def _versioned(api, **values):
+    return {"modelDescription": {"location": f"artifact:{api.artifact()}"}} | values
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"target": {"name": "late", "type": "Regression"}}, {"nam": "x"}, {"target": {"name": "late", "type": "Nope"}}],
+)
+def test_packages_that_contradict_are_refused(api, change):
+    with api.client() as client:
+        response = client.post("modelPackages/fromJSON/", json=FROM_JSON | _versioned(api) | change)
+    assert response.status_code == 422
+    assert response.json()["errors"]
+
+
+def test_servers_and_environments(api):
+    with api.client() as client:
+        servers = client.get("predictionServers/").json()
+        environments = client.get("predictionEnvironments/").json()
+        one = client.get(f"predictionEnvironments/{environments['data'][0]['id']}/").json()
+    assert servers["data"][0]["url"] == "http://127.0.0.1:1"
+    assert servers["next"] is None
+    assert one == environments["data"][0]
+    assert {"id", "name", "platform", "isDeleted"} <= set(one)
+
+
+# What prediction servers ask
+
+
+def internal(api, method, path, token=None, **options):
+    with api.client(token or api.predictor_token) as client:
+        return client.request(method, f"internal/{path}", **options)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "introspect/"),
+        ("GET", "deployments/x/"),
+        ("GET", "packages/x/"),
+        ("GET", "artifacts/x/"),
+        ("PUT", "predictors/"),
+    ],
+)
+def test_only_prediction_servers_may_ask(api, method, path):
+    options = {"json": {}} if method != "GET" else {}
+    assert internal(api, method, path, api.token, **options).status_code == 403
+    assert internal(api, method, path, "nonsense", **options).status_code == 401
+
+
+def test_introspection(api):
+    def ask(token):
+        return internal(api, "POST", "introspect/", json={"token": token}).json()
+
+    mine = ask(api.token)
+    assert mine["active"] is True
+    assert (mine["userId"], mine["username"], mine["kind"]) == (api.user.user_id, "ann", "user")
+    assert mine["packageIds"] is None
+    assert mine["rights"] == ["code"]
+    assert mine["expiresIn"] is None
+    assert ask("nonsense") == {"active": False}
+    from datetime import timedelta
+
+    from scoreline.store import now
+
+    _, secret = tokens.create(
+        api.store, api.user.user_id, "run", kind="run", expires=now() + timedelta(hours=1), package_ids=["p1"]
+    )
+    run = ask(secret)
+    assert (run["kind"], run["packageIds"]) == ("run", ["p1"])
+    assert 3500 < run["expiresIn"] <= 3600
+
+
+def test_serving_documents(api):
+    path = f"deployments/{api.deployment_id}/"
+    document = internal(api, "GET", path, params={"userId": api.user.user_id}).json()
+    assert document["deploymentId"] == api.deployment_id
+    assert document["packageId"] == api.package_id
+    assert document["classLabels"] == ["no", "yes"]
+    assert document["positiveClass"] == "yes"
+    assert document["features"][0] == {"name": "x", "type": "numeric", "nullable": True}
+    package = internal(api, "GET", f"packages/{api.package_id}/").json()
+    assert package == document | {"deploymentId": None, "label": package["label"], "status": "active"}
+    assert internal(api, "GET", path).status_code == 404
+    assert internal(api, "GET", path, params={"userId": "0000"}).status_code == 404
+    assert internal(api, "GET", "packages/0000/").status_code == 404
+    assert internal(api, "GET", path, params={"userId": _stranger(api)}).status_code == 404  # of another organisation
+
+
+def _stranger(api):
+    from scoreline.access import users
+
+    return users.create(api.store, f"u{new_id()}", organisation="theirs").id
+
+
+def test_an_artefact_is_streamed(api):
+    content = b"0123456789" * 300_000
+    sha256 = api.artifact(content=content)
+    response = internal(api, "GET", f"artifacts/{sha256}/")
+    assert response.status_code == 200
+    assert response.content == content
+    assert internal(api, "GET", f"artifacts/{'0' * 64}/").status_code == 404
+
+
+def test_a_prediction_server_makes_itself_known(api):
+    body = {"name": "second", "url": "http://127.0.0.1:2", "concurrency": 5}
+    first = internal(api, "PUT", "predictors/", json=body)
+    again = internal(api, "PUT", "predictors/", json=body | {"url": "http://127.0.0.1:3"})
+    assert first.status_code == again.status_code == 200
+    assert first.json()["id"] == again.json()["id"]
+    with api.client() as client:
+        urls = [server["url"] for server in client.get("predictionServers/").json()["data"]]
+    assert urls == ["http://127.0.0.1:1", "http://127.0.0.1:3"]
+    assert internal(api, "PUT", "predictors/", json=body | {"concurrency": 0}).status_code == 422
+    assert internal(api, "PUT", "predictors/", json=body | {"url": "ftp://x"}).status_code == 422
