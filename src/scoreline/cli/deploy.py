@@ -1,0 +1,110 @@
+"""`scoreline deploy`: a model's files become an immutable package, and the package a deployment."""
+
+from __future__ import annotations
+
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Annotated
+
+import typer
+
+from scoreline.cli import model_options, options
+from scoreline.cli.client import Api
+from scoreline.cli.output import is_terminal, show_json, show_note
+from scoreline.errors import NotFound, ScorelineError
+from scoreline.types import JsonObject
+
+_BLOCK_BYTES = 1 << 20
+
+
+def deploy(
+    path: Annotated[Path, typer.Argument(help="The model: a file, or an MLflow folder.", show_default=False)],
+    name: Annotated[str, typer.Option("--name", help="Name of the deployment.")],
+    target: model_options.Target = None,
+    target_type: model_options.TargetKind = None,
+    positive_class: model_options.PositiveClass = None,
+    class_labels: model_options.ClassLabels = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Prediction threshold of a binary target. [default: 0.5]",
+            rich_help_panel="About the model",
+        ),
+    ] = None,
+    feature_type: model_options.FeatureTypes = None,
+    description: Annotated[str | None, typer.Option(help="What the deployment is for.")] = None,
+    trust: model_options.Trust = False,
+    json: options.Json = False,
+    url: options.Url = options.DEFAULT_URL,
+    token: options.ApiToken = None,
+) -> None:
+    """Register a model and deploy it; prints the deployment's id."""
+    words = model_options.ModelWords(target, target_type, positive_class, class_labels, threshold, feature_type)
+    words.document(name)  # refuses what is wrong before anything is sent
+    with Api(url, token) as api:
+        artifact = _upload(api, path, trusted=trust)
+        package = api.post("modelPackages/fromJSON/", words.document(name, f"artifact:{artifact['sha256']}"))
+        body = {"modelPackageId": package["id"], "label": name, "description": description}
+        made = api.post("deployments/fromModelPackage/", {k: v for k, v in body.items() if v is not None})
+        if json:
+            show_json(_summary(api.get(f"deployments/{made['id']}/"), artifact, package))
+            return
+    typer.echo(made["id"])
+    if is_terminal():
+        show_note(f"Score with it: scoreline score --deployment {made['id']} INPUT.csv -o OUTPUT.csv")
+
+
+def _upload(api: Api, path: Path, *, trusted: bool) -> JsonObject:
+    with _as_file(path) as (file, filename):
+        size = file.seek(0, 2)
+        file.seek(0)
+        return api.upload(
+            "POST",
+            "modelArtifacts/",
+            _blocks(file),
+            content_type="application/octet-stream",
+            length=size,
+            filename=filename,
+            trusted="true" if trusted else "false",
+        )
+
+
+@contextmanager
+def _as_file(path: Path) -> Iterator[tuple[IO[bytes], str]]:
+    """Give the model as one file: itself, or a tar of its folder. Raises NotFound, ScorelineError."""
+    if path.is_file():
+        with path.open("rb") as file:
+            yield file, path.name
+        return
+    if not path.is_dir():
+        raise NotFound(f"There is no model {path}: give a file, or an MLflow folder.")
+    with tempfile.TemporaryFile() as file:
+        try:
+            with tarfile.open(fileobj=file, mode="w") as archive:
+                for member in sorted(path.rglob("*")):
+                    if member.is_file() and "__pycache__" not in member.parts:
+                        archive.add(member, arcname=member.relative_to(path), recursive=False)
+        except OSError as error:
+            raise ScorelineError(f"The model folder {path} cannot be read ({error.strerror or error}).") from error
+        yield file, f"{path.resolve().name}.tar"
+
+
+def _blocks(file: IO[bytes]) -> Iterator[bytes]:
+    while block := file.read(_BLOCK_BYTES):
+        yield block
+
+
+def _summary(deployment: JsonObject, artifact: JsonObject, package: JsonObject) -> JsonObject:
+    return {
+        "id": deployment["id"],
+        "label": deployment.get("label"),
+        "modelPackageId": package["id"],
+        "artifact": artifact["sha256"],
+        "format": artifact.get("format"),
+        "target": package.get("target"),
+    }

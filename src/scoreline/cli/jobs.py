@@ -1,0 +1,129 @@
+"""`scoreline jobs`: what a server's jobs do, and their results."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from scoreline.cli import options
+from scoreline.cli.client import Api
+from scoreline.cli.output import moment, show_json, show_note, show_table
+from scoreline.types import JsonObject
+
+app = typer.Typer(help="See, abort and download jobs of a server.", no_args_is_help=True)
+
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", show_default=False)]
+_STATES = ("INITIALIZING", "RUNNING", "COMPLETED", "ABORTED")
+
+
+@app.command("list")
+def list_jobs(
+    status: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STATE", help=f"Only in this state: {', '.join(_STATES)}. May be given again."),
+    ] = None,
+    deployment: Annotated[str | None, typer.Option(metavar="ID_OR_NAME", help="Only of this deployment.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
+    json: options.Json = False,
+    url: options.Url = options.DEFAULT_URL,
+    token: options.ApiToken = None,
+) -> None:
+    """List jobs, newest first."""
+    from scoreline.cli.remote import find_deployment  # noqa: PLC0415 -- start-up time
+
+    with Api(url, token) as api:
+        wanted = None if deployment is None else find_deployment(api, deployment)
+        states = [state.upper() for state in status] if status else None
+        found = api.get("batchPredictions/", limit=limit, status=states, deploymentId=wanted)["data"]
+    if json:
+        show_json(found)
+        return
+    show_table(
+        ("ID", "STATUS", "DONE", "SCORED", "FAILED", "CREATED", "BY"),
+        (
+            (
+                job["id"],
+                job["status"],
+                f"{job['percentageCompleted']:.0f} %",
+                f"{job['scoredRows']:,}",
+                f"{job['failedRows']:,}",
+                moment(job.get("created")),
+                (job.get("createdBy") or {}).get("username"),
+            )
+            for job in found
+        ),
+    )
+
+
+@app.command()
+def show(
+    job_id: JobId, json: options.Json = False, url: options.Url = options.DEFAULT_URL, token: options.ApiToken = None
+) -> None:
+    """Show one job."""
+    with Api(url, token) as api:
+        job = api.get(f"batchPredictions/{job_id}/")
+    if json:
+        show_json(job)
+        return
+    for name, value in _facts(job):
+        typer.echo(f"{name + ':':<12}{value}")
+
+
+@app.command()
+def abort(job_id: JobId, url: options.Url = options.DEFAULT_URL, token: options.ApiToken = None) -> None:
+    """Abort a job that waits or runs."""
+    with Api(url, token) as api:
+        api.delete(f"batchPredictions/{job_id}/")
+    show_note(f"Job {job_id} is aborted.")
+
+
+@app.command()
+def logs(job_id: JobId, url: options.Url = options.DEFAULT_URL, token: options.ApiToken = None) -> None:
+    """Print a job's log."""
+    with Api(url, token) as api:
+        for line in api.get(f"batchPredictions/{job_id}/").get("logs") or ():
+            typer.echo(line)
+
+
+@app.command()
+def download(
+    job_id: JobId,
+    output: Annotated[str, typer.Option("-o", "--output", help="The file to write; - is standard output.")],
+    url: options.Url = options.DEFAULT_URL,
+    token: options.ApiToken = None,
+) -> None:
+    """Download a job's result; of a job that runs, as it comes."""
+    from scoreline.cli.remote import fetch  # noqa: PLC0415 -- start-up time
+    from scoreline.cli.target import Target  # noqa: PLC0415 -- as above
+
+    with Api(url, token) as api:
+        address = api.get(f"batchPredictions/{job_id}/")["links"].get("download")
+        target = Target(output)
+        try:
+            fetch(api, address or f"batchPredictions/{job_id}/download/", target)
+            target.finish()
+        finally:
+            target.discard()
+
+
+def _facts(job: JsonObject) -> list[tuple[str, object]]:
+    spec = job["jobSpec"]
+    rows = f"{job['scoredRows']:,} scored, {job['failedRows']:,} failed, {job['skippedRows']:,} skipped"
+    facts: list[tuple[str, object]] = [
+        ("job", job["id"]),
+        ("status", job["status"]),
+        ("details", job["statusDetails"]),
+        ("done", f"{job['percentageCompleted']:.1f} %"),
+        ("rows", rows),
+        ("bytes", f"{job['jobIntakeSize']:,} in, {job['jobOutputSize']:,} out"),
+        ("elapsed", f"{job['elapsedTimeSec']} s"),
+        ("created", moment(job.get("created"))),
+        ("by", (job.get("createdBy") or {}).get("username")),
+        ("deployment", spec.get("deploymentId")),
+        ("from", spec["intakeSettings"]["type"]),
+        ("to", spec["outputSettings"]["type"]),
+    ]
+    if job.get("queuePosition") is not None:
+        facts.insert(3, ("ahead", f"{job['queuePosition']} jobs"))
+    return facts

@@ -1,0 +1,153 @@
+"""Scoring with no server: the model in this process, the same pipeline, file to file."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from scoreline.cli.model_options import ModelWords
+from scoreline.cli.output import show_note
+from scoreline.cli.progress import View, open_view, show_result
+from scoreline.cli.score import STREAM, ScoreWords
+from scoreline.errors import NotFound, RunStopped
+from scoreline.jobs import checks, plans
+from scoreline.jobs.model import Target
+from scoreline.jobs.spec import JobSpec
+from scoreline.types import JsonObject, ModelInfo, Range, RunTicket, ServerAddress, Snapshot
+
+_THRESHOLD = 0.5
+
+
+def score(
+    path: Path, about: ModelWords, words: ScoreWords, source: str, output: str, *, trusted: bool, quiet: bool
+) -> JsonObject:
+    """Score a file; return what was done. Raises what the run raises; after Ctrl-C no half file stays."""
+    from scoreline import models  # noqa: PLC0415 -- start-up time of the other commands
+    from scoreline.engines import MemoryLedger, run_ticket  # noqa: PLC0415 -- as above
+    from scoreline.scorers.inprocess import InProcessScorer  # noqa: PLC0415 -- as above
+
+    if not path.exists():
+        raise NotFound(f"There is no model {path}.")
+    begun = time.monotonic()
+    with open_view(quiet=quiet) as view, _interruptible() as stop:
+        view.state("loading the model")
+        model = models.load(path, trusted=trusted)
+        target = _target(path, about, model.info)
+        with tempfile.TemporaryDirectory(prefix="scoreline-") as scratch:
+            ticket = _ticket(words, target, source, output, scratch)
+            view.state("scoring")
+            watcher = _Watcher(view, _size(source), stop)
+            try:
+                summary = run_ticket(ticket, MemoryLedger(), watcher, scorer=InProcessScorer(model))
+            except RunStopped as error:
+                raise KeyboardInterrupt from error
+    for warning in summary.warnings:
+        show_note(warning)
+    counts, seconds = summary.counts, time.monotonic() - begun
+    show_result(counts.read, counts.failed, seconds, output, quiet=quiet, rows_explained=words.include_status)
+    return {
+        "output": output,
+        "rows": counts.read,
+        "scoredRows": counts.scored,
+        "failedRows": counts.failed,
+        "seconds": round(seconds, 3),
+        "warnings": list(summary.warnings),
+    }
+
+
+def _target(path: Path, about: ModelWords, info: ModelInfo) -> Target:
+    """Decide what is predicted by the same rules as a registration does."""
+    from scoreline.registry import agreement, request  # noqa: PLC0415 -- start-up time of the other commands
+
+    asked = request.parse(about.document(path.name))
+    kind = agreement.target_type(asked, info)
+    labels = agreement.class_labels(asked, info, kind)
+    name = request.required(
+        asked.target_name or info.target_name, "target.name", "name the column that the model predicts (--target)"
+    )
+    return Target(
+        name=name,
+        type=kind,
+        features=agreement.features(asked, info),
+        class_labels=labels or (),
+        positive_class=agreement.positive_class(asked, labels, kind),
+        threshold=_THRESHOLD,
+    )
+
+
+def _ticket(words: ScoreWords, target: Target, source: str, output: str, scratch: str) -> RunTicket:
+    spec = JobSpec.from_document({"numConcurrent": _cores(), **words.document()})
+    checks.check_target(spec, target)
+    return RunTicket(
+        job_id=secrets.token_hex(4),
+        fence=1,
+        part=Range(),
+        intake={"type": "filesystem", "path": source},
+        output={"type": "filesystem", "path": output},
+        dialect=spec.csv.dialect,
+        plan=plans.scoring(spec, target),
+        pace=plans.pace(spec),
+        errors=plans.errors(spec),
+        server=ServerAddress("", "", ""),
+        spool=scratch,
+        package_hash="",
+    )
+
+
+class _Watcher:
+    """The run's link to the person at the terminal."""
+
+    def __init__(self, view: View, size: int | None, stop: threading.Event) -> None:
+        self._view = view
+        self._size = size
+        self._stop = stop
+
+    def report(self, snapshot: Snapshot) -> None:
+        """Move the bar."""
+        share = None if self._size is None else min(1.0, snapshot.bytes_in / max(self._size, 1))
+        self._view.update(snapshot.counts.read, share)
+
+    def log(self, message: str) -> None:
+        """Drop it: warnings come with the summary, faults as errors."""
+
+    def stop_requested(self) -> bool:
+        """Return whether the person wants it to end."""
+        return self._stop.is_set()
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Let Ctrl-C and SIGTERM end the run in order; a second Ctrl-C ends the process where it stands."""
+    stop = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            signal.default_int_handler(number, frame)
+        stop.set()
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _size(source: str) -> int | None:
+    path = Path(source)
+    return path.stat().st_size if source != STREAM and path.is_file() else None
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

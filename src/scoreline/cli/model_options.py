@@ -1,0 +1,88 @@
+"""What a person says about a model, for `deploy` and for `score --model`: the same options, the same meaning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from scoreline.cli import options
+from scoreline.types import JsonObject
+
+_PANEL = "About the model"
+
+Target = Annotated[
+    str | None,
+    typer.Option("--target", help="Name of what is predicted; output columns carry it.", rich_help_panel=_PANEL),
+]
+TargetKind = Annotated[
+    str | None,
+    typer.Option(
+        "--target-type",
+        metavar="Regression|Binary|Multiclass",
+        help="What the model predicts, where it does not say so itself.",
+        rich_help_panel=_PANEL,
+    ),
+]
+PositiveClass = Annotated[
+    str | None,
+    typer.Option(
+        "--positive-class", help="Positive class of a binary target. [default: the last]", rich_help_panel=_PANEL
+    ),
+]
+ClassLabels = Annotated[
+    str | None,
+    typer.Option(
+        "--class-labels",
+        metavar="A,B,...",
+        help="Names of the classes in the order of the model's outputs.",
+        rich_help_panel=_PANEL,
+    ),
+]
+FeatureTypes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--feature-type",
+        metavar="COLUMN=TYPE",
+        help="Type of an input column: numeric, integer, boolean or text. May be given again.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Allow a format that runs code when it is loaded (pickle, joblib, most MLflow folders).",
+        rich_help_panel=_PANEL,
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelWords:
+    """The options as given; None where nothing was said."""
+
+    target: str | None = None
+    target_type: str | None = None
+    positive_class: str | None = None
+    class_labels: str | None = None
+    threshold: float | None = None
+    feature_types: list[str] | None = None
+
+    def document(self, name: str, location: str | None = None) -> JsonObject:
+        """Return the body that registers a model so: that of `modelPackages/fromJSON/`."""
+        target = {
+            "name": self.target,
+            "type": self.target_type,
+            "classNames": options.names(self.class_labels) or None,
+            "predictionThreshold": self.threshold,
+        }
+        body: JsonObject = {"name": name, "target": {key: value for key, value in target.items() if value is not None}}
+        if location is not None:
+            body["modelDescription"] = {"location": location}
+        if self.positive_class is not None:
+            body["positiveClass"] = self.positive_class
+        if self.feature_types:
+            body["features"] = dict(options.pairs(self.feature_types, "--feature-type"))
+        return body

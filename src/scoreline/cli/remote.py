@@ -1,0 +1,263 @@
+"""Scoring by a server: the file goes up and the result comes down at the same time."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import stat
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import IO, TYPE_CHECKING, Self
+
+from scoreline.cli.client import Api
+from scoreline.cli.progress import View, open_view, show_result
+from scoreline.cli.target import Target
+from scoreline.errors import (
+    InvalidRequest,
+    NotFound,
+    RunStopped,
+    ScorelineError,
+    ServerUnavailable,
+    SourceError,
+    one_line,
+)
+from scoreline.types import JsonObject
+
+if TYPE_CHECKING:
+    from scoreline.cli.score import ScoreWords
+
+_STREAM = "-"
+_ID = re.compile(r"[0-9a-f]{24}")
+_BLOCK_BYTES = 1 << 20
+_LOOK_SECONDS = 0.5
+_TRIES = 8
+_LONGEST_PAUSE = 5.0
+_END_SECONDS = 30.0
+_FINAL = ("COMPLETED", "ABORTED")
+
+
+def score(api: Api, deployment: str, words: ScoreWords, source: str, output: str, *, quiet: bool) -> JsonObject:
+    """Score a file; return what was done.
+
+    Raises what the server refuses, SourceError, OutputError, and ScorelineError with the job's own reason when it was
+    aborted. Whatever ends it early, Ctrl-C included, aborts the job and leaves no half file.
+    """
+    begun = time.monotonic()
+    with _Source(source) as data, open_view(quiet=quiet) as view, _term_interrupts():
+        deployment_id = find_deployment(api, deployment)
+        target = Target(output)
+        try:
+            job = api.post("batchPredictions/", {"deploymentId": deployment_id, **words.document()})
+            done = _Run(api, job, data, target, view).go()
+            target.finish()
+        finally:
+            target.discard()
+    rows = done["scoredRows"] + done["failedRows"]
+    seconds = time.monotonic() - begun
+    show_result(rows, done["failedRows"], seconds, output, quiet=quiet, rows_explained=words.include_status)
+    return {
+        "job": job["id"],
+        "output": output,
+        "rows": rows,
+        "scoredRows": done["scoredRows"],
+        "failedRows": done["failedRows"],
+        "seconds": round(seconds, 3),
+    }
+
+
+def find_deployment(api: Api, id_or_name: str) -> str:
+    """Return the id of a deployment. Raises NotFound, and InvalidRequest when several have the name."""
+    if _ID.fullmatch(id_or_name):
+        with suppress(NotFound):
+            return str(api.get(f"deployments/{id_or_name}/")["id"])
+    found = [item["id"] for item in api.pages("deployments/", search=id_or_name) if item.get("label") == id_or_name]
+    if not found:
+        raise NotFound(f"There is no deployment {id_or_name!r}: make one with `scoreline deploy`.")
+    if len(found) > 1:
+        raise InvalidRequest(f"Several deployments are named {id_or_name!r}: give one of the ids {', '.join(found)}.")
+    return str(found[0])
+
+
+def fetch(api: Api, address: str, target: Target) -> None:
+    """Download a result to its end. A connection that breaks is taken up again: what was sent once never changes.
+
+    Raises what the server refuses, ServerUnavailable when it stays away, OutputError.
+    """
+    pause, tries = 0.2, 0
+    while True:
+        before = target.written
+        try:
+            with api.download(address) as blocks:
+                _skip_into(blocks, before, target)
+            return
+        except ServerUnavailable:
+            tries = 1 if target.written > before else tries + 1
+            if tries >= _TRIES:
+                raise
+        time.sleep(pause)
+        pause = min(_LONGEST_PAUSE, 2 * pause)
+
+
+class _Run:
+    """One job, from its upload to its last state."""
+
+    def __init__(self, api: Api, job: JsonObject, data: _Source, target: Target, view: View) -> None:
+        self._api = api
+        self._id = str(job["id"])
+        self._links = job["links"]
+        self._data = data
+        self._target = target
+        self._view = view
+        self._over = threading.Event()
+        self._upload_error: ScorelineError | None = None
+
+    def go(self) -> JsonObject:
+        """Upload and download at once; return the finished job's document."""
+        threads = [
+            threading.Thread(target=work, name=work.__name__, daemon=True) for work in (self._upload, self._watch)
+        ]
+        try:
+            for thread in threads:
+                thread.start()
+            return self._finish()
+        except BaseException:
+            self._abort()
+            raise
+        finally:
+            self._over.set()
+            self._data.close()
+
+    def _finish(self) -> JsonObject:
+        try:
+            fetch(self._api, self._links["download"], self._target)
+        except ScorelineError:
+            # A job that was aborted has no download; its own reason says more than that.
+            if self._job()["status"] != "ABORTED":
+                raise
+        job = self._final()
+        if job["status"] == "ABORTED":
+            raise self._reason(job)
+        return job
+
+    def _final(self) -> JsonObject:
+        """Return the job once it is over; a server that restarts just now is waited for."""
+        deadline = time.monotonic() + _END_SECONDS
+        while True:
+            try:
+                job = self._job()
+                if job["status"] in _FINAL:
+                    return job
+                if time.monotonic() > deadline:
+                    raise ScorelineError(f"Job {self._id} sent all its result, but stays {job['status']}: try again.")
+            except ServerUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.05)
+
+    def _reason(self, job: JsonObject) -> ScorelineError:
+        error = self._upload_error
+        if error is not None and (isinstance(error, SourceError) or not job.get("statusDetails")):
+            return error
+        return ScorelineError(one_line(f"Job {self._id} was aborted: {job['statusDetails']}", 2000))
+
+    def _upload(self) -> None:
+        try:
+            self._api.upload(
+                "PUT", self._links["csvUpload"], self._data.blocks(), content_type="text/csv", length=self._data.size
+            )
+        except ScorelineError as error:
+            self._upload_error = error
+            if not isinstance(error, RunStopped):
+                self._abort()
+
+    def _watch(self) -> None:
+        while not self._over.wait(_LOOK_SECONDS):
+            with suppress(ScorelineError):
+                job = self._job()
+                ahead = job.get("queuePosition")
+                self._view.state(f"waiting, {ahead} ahead" if ahead else str(job["status"]).lower())
+                self._view.update(job["scoredRows"] + job["failedRows"], job["percentageCompleted"] / 100 or None)
+
+    def _job(self) -> JsonObject:
+        return self._api.get(f"batchPredictions/{self._id}/")
+
+    def _abort(self) -> None:
+        with suppress(ScorelineError):
+            self._api.delete(f"batchPredictions/{self._id}/")
+
+
+@dataclass
+class _Source:
+    """The file that is sent. size: its bytes when it was opened, None for a pipe."""
+
+    path: str
+    size: int | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._file: IO[bytes] = (
+                os.fdopen(os.dup(sys.stdin.fileno()), "rb", 0)
+                if self.path == _STREAM
+                else Path(self.path).open("rb", 0)
+            )
+            status = os.fstat(self._file.fileno())
+        except OSError as error:
+            raise SourceError(f"Intake: cannot read {self.path}: {error.strerror or error}.") from error
+        self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
+        self._closed = False
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let `blocks` end soon, wherever it is."""
+        self._closed = True
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield what there was when it was opened. Raises SourceError, RunStopped once closed."""
+        left = self.size
+        with self._file as file:
+            while left is None or left > 0:
+                if self._closed:
+                    raise RunStopped("The upload was stopped.")
+                try:
+                    block = file.read(_BLOCK_BYTES if left is None else min(left, _BLOCK_BYTES))
+                except OSError as error:
+                    raise SourceError(f"Intake: cannot read {self.path}: {error.strerror or error}.") from error
+                if not block:
+                    break
+                left = None if left is None else left - len(block)
+                yield block
+        if left:
+            raise SourceError(f"Intake: {self.path} lost its last {left} bytes while it was read.")
+
+
+def _skip_into(blocks: Iterator[bytes], skip: int, target: Target) -> None:
+    for block in blocks:
+        if skip >= len(block):
+            skip -= len(block)
+            continue
+        target.write(block[skip:])
+        skip = 0
+
+
+@contextmanager
+def _term_interrupts() -> Iterator[None]:
+    """Let SIGTERM end the command as Ctrl-C does: with the job aborted."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,221 @@
+"""Parts as child processes: started, watched, started again when they die, stopped together."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from scoreline.cli.lifeline import SUPERVISED
+from scoreline.cli.logview import LogView
+from scoreline.errors import SetupError
+
+_LOOK_SECONDS = 0.1
+_STABLE_SECONDS = 10.0  # a part that lived so long is started again at once
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 15.0
+_ERROR = "Error: "
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How to start a part this time."""
+
+    arguments: Sequence[str]
+    environment: Mapping[str, str] = field(repr=False)
+
+
+class Part:
+    """One part and its current process.
+
+    launch: asked anew for every start, with the address the part had before (None the first time), so that it can ask
+    for the same port again. died: called once for every process that ended without being told to. stop_seconds: how
+    long the part may take to stop by itself.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        launch: Callable[[str | None], Launch],
+        view: LogView,
+        *,
+        died: Callable[[], None] = lambda: None,
+        stop_seconds: float = 8.0,
+    ) -> None:
+        self.name = name
+        self.ready = threading.Event()
+        self.address: str | None = None
+        self.last_error: str | None = None
+        self._launch = launch
+        self._view = view
+        self._died = died
+        self._stop_seconds = stop_seconds
+        self._process: subprocess.Popen[str] | None = None
+        self._started_at = 0.0
+        self._due_at = 0.0
+        self._failures = 0
+
+    def start(self) -> None:
+        """Start a process for the part."""
+        launch = self._launch(self.address)
+        process = subprocess.Popen(  # noqa: S603 -- our own program
+            [sys.executable, "-m", "scoreline", *launch.arguments],
+            env={**launch.environment, SUPERVISED: "1", "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            # Ctrl-C at the terminal reaches the supervisor alone, which stops the parts in their order.
+            process_group=0,
+        )
+        self._process, self._started_at = process, time.monotonic()
+        for read in (self._read_answers, self._read_log):
+            threading.Thread(target=read, args=(process,), name=f"{self.name} output", daemon=True).start()
+
+    def look(self) -> int | None:
+        """Start the part again if it is down and due; return the exit code if it was seen to end just now."""
+        if self._process is None:
+            if time.monotonic() >= self._due_at:
+                self.start()
+            return None
+        code = self._process.poll()
+        if code is None:
+            return None
+        self._forget_process()
+        lived = time.monotonic() - self._started_at
+        self._failures = 0 if lived >= _STABLE_SECONDS else self._failures + 1
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._failures) if self._failures else 0.0
+        self._due_at = time.monotonic() + pause
+        self._view.say(
+            "part ended and is started again", level="warning", part=self.name, how=_how(code), pause_seconds=pause
+        )
+        self._died()
+        return code
+
+    def stop(self, *, wait: bool = True) -> None:
+        """Ask the process to stop; with `wait`, until it has, and by force when it takes too long."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            self._process.terminate()
+        if not wait:
+            return
+        try:
+            self._process.wait(self._stop_seconds)
+        except subprocess.TimeoutExpired:
+            self._view.say("part does not stop and is killed", level="warning", part=self.name)
+            self.kill()
+        self._forget_process()
+
+    def kill(self) -> None:
+        """End the process at once."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, None while the part is down."""
+        return None if self._process is None else self._process.pid
+
+    def _forget_process(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process = None
+
+    def _read_answers(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        with process.stdout as lines:
+            for line in lines:
+                try:
+                    self.address = str(json.loads(line)["ready"])
+                except (ValueError, KeyError, TypeError):
+                    self._view.line(self.name, line.rstrip())
+                else:
+                    self.ready.set()
+
+    def _read_log(self, process: subprocess.Popen[str]) -> None:
+        assert process.stderr is not None
+        with process.stderr as lines:
+            for line in lines:
+                text = line.rstrip()
+                if text.startswith(_ERROR):
+                    self.last_error = text.removeprefix(_ERROR)
+                if text:
+                    self._view.line(self.name, text)
+
+
+class Supervisor:
+    """Keeps parts running until `stop` is set. Parts stop in the order in which they were added."""
+
+    def __init__(self, view: LogView, stop: threading.Event) -> None:
+        self._view = view
+        self._stop = stop
+        self._parts: list[Part] = []
+        self.force = threading.Event()
+
+    def add(self, part: Part) -> Part:
+        """Start a part and look after it from now on."""
+        part.start()
+        self._parts.append(part)
+        return part
+
+    def wait(self, reached: Callable[[], bool], seconds: float, what: str) -> bool:
+        """Wait for something at start-up; False when told to stop meanwhile.
+
+        Raises SetupError with a part's own words when one ends, and when it takes longer than `seconds`.
+        """
+        deadline = time.monotonic() + seconds
+        while not reached():
+            if self._stop.wait(_LOOK_SECONDS / 2):
+                return False
+            for part in self._parts:
+                code = part.look()
+                if code is not None and not part.ready.is_set():
+                    time.sleep(_LOOK_SECONDS)  # its last words are still on their way
+                    raise SetupError(part.last_error or f"The {part.name} does not start: it ended by {_how(code)}.")
+            if time.monotonic() > deadline:
+                raise SetupError(f"{what} within {seconds:.0f} seconds: see the log lines above.")
+        return True
+
+    def watch(self) -> None:
+        """Start again what dies, until told to stop."""
+        while not self._stop.wait(_LOOK_SECONDS):
+            for part in self._parts:
+                try:
+                    part.look()
+                except OSError as error:  # no process can be made now
+                    self._view.say("part cannot be started", level="error", part=part.name, cause=str(error))
+
+    def stop(self) -> None:
+        """Stop all parts, one after the other; at once when `force` is set meanwhile."""
+        watcher = threading.Thread(target=self._kill_when_forced, daemon=True)
+        watcher.start()
+        if self._parts:
+            self._parts[0].stop()
+        for part in self._parts[1:]:
+            part.stop(wait=False)
+        for part in self._parts[1:]:
+            part.stop()
+
+    def _kill_when_forced(self) -> None:
+        self.force.wait()
+        for part in self._parts:
+            part.kill()
+
+
+def inherited(names: Sequence[str]) -> dict[str, str]:
+    """Return the allowed part of this process's environment."""
+    return {
+        name: value for name, value in os.environ.items() if name in names or name.upper().startswith(("LC_", "PYTHON"))
+    }
+
+
+def _how(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
