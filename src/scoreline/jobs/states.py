@@ -144,8 +144,8 @@ def let_go(connection: Connection, run: Run, *, fault: bool = False) -> bool:
 
     fault: the run counts as one that died, so that a job which always ends like this is given up after some runs.
     """
-    less = sa.case((jobs.c.silent_runs > 0, jobs.c.silent_runs - 1), else_=0)
-    values = {"lease_owner": None, "silent_runs": jobs.c.silent_runs if fault else less}
+    # The taker counts one more silent run; after an orderly end that evens out.
+    values = {"lease_owner": None, "silent_runs": jobs.c.silent_runs - (0 if fault else 1)}
     return _changed(connection, jobs.update().where(held(run)).values(values))
 
 

@@ -1,0 +1,125 @@
+import pytest
+
+from scoreline import adapters
+from scoreline.errors import InvalidRequest
+from scoreline.jobs import checks, plans
+from scoreline.jobs.model import Target
+from scoreline.jobs.spec import JobSpec
+from scoreline.types import Feature, FeatureType, TargetType
+from tests.unit.jobs.world import TARGET
+
+REGRESSION = Target("price", TargetType.REGRESSION, (Feature("rooms", FeatureType.INTEGER),))
+MULTICLASS = Target("kind", TargetType.MULTICLASS, (), ("a", "b", "c"))
+
+
+def spec(**document):
+    return JobSpec.from_document({"deploymentId": "d1", **document})
+
+
+def refused(field, check, *arguments):
+    with pytest.raises(InvalidRequest) as caught:
+        check(*arguments)
+    assert caught.value.field == field
+    return caught.value.message
+
+
+NOT_BUILT = {
+    "modelId": "m",
+    "predictionInstance": {"hostName": "h"},
+    "secondaryDatasetsConfigId": "s",
+    "resourceBundleId": "r",
+    "maxExplanations": 3,
+    "maxNgramExplanations": "all",
+    "explanationAlgorithm": "shap",
+    "thresholdHigh": 0.8,
+    "thresholdLow": 0,
+    "explanationNumTopClasses": 1,
+    "explanationClassNames": ["a"],
+    "predictionWarningEnabled": True,
+    "timeseriesSettings": {"type": "forecast"},
+    "batchJobType": "monitoring",
+    "monitoringBatchPrefix": "p",
+    "monitoringColumns": {},
+    "monitoringAggregation": {},
+    "monitoringOutputSettings": {},
+}
+
+
+@pytest.mark.parametrize("field", NOT_BUILT)
+def test_what_is_not_built_is_refused_by_name(field):
+    message = refused(field, checks.check_built, spec(**{field: NOT_BUILT[field]}))
+    assert message.startswith(field)
+
+
+def test_defaults_written_out_are_no_request_for_anything():
+    checks.check_built(spec(**{**spec().to_document(), "predictionWarningEnabled": False}))
+    checks.check_built(spec(skipDriftTracking=True, explanationClassNames=[]))
+
+
+@pytest.mark.parametrize("kind", adapters.REGISTRY)
+def test_every_type_is_built_or_refused_by_name(kind):
+    for side, field in (("intake", "intakeSettings"), ("output", "outputSettings")):
+        if kind in adapters.names(side):
+            checks.check_built(spec(**{field: {"type": kind}}))
+        else:
+            assert kind in refused(f"{field}.type", checks.check_built, spec(**{field: {"type": kind}}))
+
+
+def test_local_files_have_few_settings():
+    checks.check_built(spec(intakeSettings={"type": "localFile", "multipart": True, "async": False}))
+    for key, value in (("multipart", "yes"), ("async", 0), ("url", "x"), ("contentLength", 5)):
+        refused(f"intakeSettings.{key}", checks.check_built, spec(intakeSettings={"type": "localFile", key: value}))
+    refused("outputSettings.path", checks.check_built, spec(outputSettings={"type": "localFile", "path": "x"}))
+
+
+def test_a_deployment_is_needed():
+    refused("deploymentId", checks.check_built, JobSpec())
+
+
+def test_classes_must_be_the_deployments():
+    checks.check_target(spec(includeProbabilitiesClasses=["c", "a"]), MULTICLASS)
+    checks.check_target(spec(includeProbabilitiesClasses=["yes", "yes"]), TARGET)
+    message = refused(
+        "includeProbabilitiesClasses", checks.check_target, spec(includeProbabilitiesClasses=["a", "d"]), MULTICLASS
+    )
+    assert "'d'" in message
+    assert "'a', 'b', 'c'" in message
+    refused("includeProbabilitiesClasses", checks.check_target, spec(includeProbabilitiesClasses=["a"]), REGRESSION)
+
+
+def test_a_threshold_is_for_binary_targets():
+    checks.check_target(spec(predictionThreshold=0), TARGET)
+    for target in (REGRESSION, MULTICLASS):
+        refused("predictionThreshold", checks.check_target, spec(predictionThreshold=0.5), target)
+
+
+def test_targets_without_output_columns_are_refused():
+    with pytest.raises(InvalidRequest, match="Anomaly"):
+        checks.check_target(spec(), Target("t", TargetType.ANOMALY, ()))
+
+
+def test_the_plan_takes_the_models_side_from_the_target_and_the_rest_from_the_spec():
+    made = plans.scoring(
+        spec(
+            passthroughColumns=["id"],
+            includePredictionStatus=True,
+            includeProbabilities=False,
+            includeProbabilitiesClasses=["yes", "yes"],
+            columnNamesRemapping={"id": "key"},
+        ),
+        TARGET,
+    )
+    assert (made.target_name, made.target_type, made.features) == ("late", TargetType.BINARY, TARGET.features)
+    assert (made.class_labels, made.positive_class, made.threshold) == (("no", "yes"), "yes", 0.5)
+    assert (made.passthrough, made.include_status, made.include_probabilities) == (("id",), True, False)
+    assert (made.include_classes, made.remap) == (("yes",), (("id", "key"),))
+    assert plans.scoring(spec(predictionThreshold=0), TARGET).threshold == 0
+
+
+def test_pace_and_errors_follow_the_spec():
+    pace = plans.pace(spec(chunkSize=20, numConcurrent=7))
+    assert (pace.chunk_size, pace.concurrency) == (20, 7)
+    errors = plans.errors(spec(abortOnError=False, disableRowLevelErrorHandling=True))
+    assert (errors.abort_on_error, errors.row_level) == (False, False)
+    assert plans.errors(spec()).abort_on_error
+    assert plans.errors(spec()).row_level
