@@ -65,7 +65,8 @@ class Scoring:
             "--positive-class",
             data.LABELS[1],
         ]
-        command += ["--passthrough", "id", "--trust"]
+        command += ["--target-type", "Binary", "--passthrough", "id", "--trust", "--quiet"]
+        command += ["--drop", "THRESHOLD", "--drop", "POSITIVE_CLASS"]
         return measure.run(command, name=role)
 
     def client(self) -> Usage:
@@ -73,19 +74,26 @@ class Scoring:
         assert self.server is not None
         with measure.PssSampler([self.server.pid], role) as sampler:
             before = measure.cpu_of([self.server.pid])
-            [run] = self.by_client(self.source, self.target("client"))
+            [run] = self.by_client(self.source, self.target("client"), started=sampler.watch)
             spent = measure.cpu_of([self.server.pid]) - before
         return Usage(run["wall"], run["cpu"] + spent, sampler.total, sampler.peaks)
 
-    def by_client(self, source: Path, target: Path, repeat: int = 1) -> list[dict[str, float]]:
-        """Run jobs through the official client in a process of its own; return the seconds of each."""
+    def by_client(
+        self, source: Path, target: Path, repeat: int = 1, started: Callable[[int], None] = lambda _: None
+    ) -> list[dict[str, float]]:
+        """Run jobs through the official client in a process of its own; return the seconds of each.
+
+        `started` is told the id of that process.
+        """
         assert self.server is not None
         command = [sys.executable, "-m", "bench.client", self.server.url, self.server.token, self.deployment]
         command += [str(source), str(target), str(repeat)]
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-        if done.returncode:
-            raise SystemExit(f"bench: the client failed:\n{done.stderr[-4000:]}")
-        return json.loads(done.stdout.splitlines()[-1])
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        started(process.pid)
+        answer, errors = process.communicate()
+        if process.returncode:
+            raise SystemExit(f"bench: the client failed:\n{errors[-4000:]}")
+        return json.loads(answer.splitlines()[-1])
 
     def run(self, ways: list[str], runs: int) -> dict[str, object]:
         """Run the ways in turn; return medians, peaks and ratios to the first."""

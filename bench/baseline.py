@@ -36,9 +36,9 @@ def _tree(model: str):  # noqa: ANN202 -- a closure over the model
 
 
 def _linear(model: str):  # noqa: ANN202 -- as above
-    import skops.io  # noqa: PLC0415 -- as above
+    import joblib  # noqa: PLC0415 -- as above
 
-    pipeline = skops.io.load(model, trusted=["numpy.dtype"])  # of the imputer; nothing that runs code
+    pipeline = joblib.load(model)
     return lambda frame: pipeline.predict_proba(frame)[:, 1]
 
 

@@ -48,10 +48,14 @@ class PssSampler:
         self._stop.set()
         self._thread.join()
 
+    def watch(self, pid: int) -> None:
+        """Watch one more tree."""
+        self._roots.append(pid)
+
     def _run(self) -> None:
         while not self._stop.wait(_SAMPLE_SECONDS):
             total = 0
-            for pid in tree(self._roots):
+            for pid in tree(tuple(self._roots)):
                 size = _pss(pid)
                 role = self._role(pid)
                 total += size

@@ -88,7 +88,8 @@ class Server:
             if self._process.poll() is not None:
                 break
             try:
-                if self.call("GET", "version/")[0] == 200:
+                status, answer = self.call("GET", "predictionServers/")
+                if status == 200 and answer["data"]:
                     return
             except OSError:
                 pass
