@@ -17,6 +17,9 @@ from scoreline.pipeline.mend import Ragged, nul_bytes, undecodable
 from scoreline.rows import cast
 from scoreline.types import CsvDialect, FeatureType, ScoringPlan
 
+# Arrow keeps tables of some 20 KB in each column for the words that mean null, true and false. A source with more
+# columns than this does without: its words are found in the second reading.
+_WIDE = 256
 _MARK = b"\xef\xbb\xbf"
 
 
@@ -42,7 +45,8 @@ class ChunkParser:
         absent = cast.missing(header, plan.features)
         if absent:
             raise SourceError(cast.missing_message(absent))
-        self._features = plan.features
+        self._inputs = [feature.name for feature in plan.features]
+        self._cast = cast.Caster(plan.features)
         self._passthrough = tuple(passthrough)
         self._dialect = dialect
         place = {name: i for i, name in enumerate(header)}
@@ -50,12 +54,17 @@ class ChunkParser:
         self._width = len(header)
         self._wanted = sorted(set(self._place.values()))
         text = dict.fromkeys(self._wanted, pa.string())
+        carried = set(passthrough)
         typed = {
             place[f.name]: cast.ARROW_TYPES[f.type]
             for f in plan.features
-            if f.type is not FeatureType.TEXT and f.name not in self._passthrough
+            if f.type is not FeatureType.TEXT and f.name not in carried
         }
-        self._typed = _conversion({**text, **typed})
+        if len(typed) <= _WIDE:
+            self._typed = _conversion({**text, **typed}, nulls=cast.NULLS)
+        else:
+            typed = {i: wanted for i, wanted in typed.items() if wanted != pa.bool_()}
+            self._typed = _conversion({**text, **typed}, nulls=("",))
         self._text = _conversion(text)
 
     def parse(self, body: bytes) -> Parsed:
@@ -87,14 +96,14 @@ class ChunkParser:
         return self._sorted_out(columns, errors, table.num_rows + len(ragged))
 
     def _sorted_out(self, columns: Mapping[int, pa.Array], errors: dict[int, str], rows: int) -> Parsed:
-        inputs = {feature.name: columns[self._place[feature.name]] for feature in self._features}
-        batch, bad_cells = cast.features(inputs, self._features)
+        batch, bad_cells = self._cast({name: columns[self._place[name]] for name in self._inputs})
         for row, message in bad_cells.items():
             errors.setdefault(row, message)
         return Parsed(rows, batch, {name: columns[self._place[name]] for name in self._passthrough}, errors)
 
     def _columns(self, table: pa.Table) -> dict[int, pa.Array]:
-        return {place: table.column(i).combine_chunks() for i, place in enumerate(self._wanted)}
+        columns = [column.chunk(0) if column.num_chunks == 1 else column.combine_chunks() for column in table.columns]
+        return dict(zip(self._wanted, columns, strict=True))
 
     def _read_other(self, body: bytes, width: int) -> pa.Table:
         return self._read(body, width, _conversion(dict.fromkeys(range(width), pa.string())))
@@ -123,14 +132,15 @@ class ChunkParser:
         )
 
 
-def _conversion(types: Mapping[int, pa.DataType]) -> csv.ConvertOptions:
+def _conversion(types: Mapping[int, pa.DataType], nulls: Sequence[str] = ()) -> csv.ConvertOptions:
     # Numbers serve as names: a header's own names may be anything.
+    boolean = pa.bool_() in types.values()
     return csv.ConvertOptions(
         column_types={str(place): wanted for place, wanted in types.items()},
         include_columns=[str(place) for place in types],
-        null_values=cast.NULLS,
-        true_values=cast.TRUE,
-        false_values=cast.FALSE,
+        null_values=nulls,
+        true_values=cast.TRUE if boolean else (),
+        false_values=cast.FALSE if boolean else (),
         strings_can_be_null=False,
     )
 

@@ -1,8 +1,8 @@
 """Text columns -> the columns a model takes, with the model's own types; never guessed from the values.
 
 A cell that is no value of its type fails its row alone. What counts as a value: for numbers whatever Arrow's CSV
-reader takes (blanks around it, `inf`, exponents), for integers also `5.0`; the words in `NULLS` and every
-`nan` mean no value.
+reader takes (blanks around it, `inf`, exponents), for integers also `5.0`; the words in `NULLS` mean no value,
+and so does `nan` in any spelling: a model sees nan for a null.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ _NOUNS = {
     FeatureType.BOOLEAN: "true or false",
     FeatureType.TEXT: "text",
 }
+_Reader = Callable[[pa.Array], tuple[pa.Array, npt.NDArray[np.bool_]]]
 _BLANKS = " \t"
 _NUMBER = r"^[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:inf|infinity|nan)|(?i:nan)\([0-9A-Za-z_]*\))$"
 _EXACT = float(2**53)
@@ -59,21 +60,34 @@ def features(columns: Mapping[str, pa.Array], features: Sequence[Feature]) -> tu
     `columns` hold text (string arrays), or values that already have the feature's type. A bad cell is null in the
     batch. The message names the first bad column in the model's order. Raises SourceError when a column is missing.
     """
-    absent = missing(list(columns), features)
-    if absent:
-        raise SourceError(missing_message(absent))
-    arrays, errors = [], dict[int, str]()
-    for feature in features:
-        array, bad = _cast(columns[feature.name], feature)
-        arrays.append(array)
-        for row, message in bad.items():
-            errors.setdefault(row, message)
-    rows = len(arrays[0]) if arrays else 0
-    if not arrays:
-        return pa.record_batch([], schema=pa.schema([])), errors
-    batch = pa.RecordBatch.from_arrays(arrays, schema=schema(features))
-    assert batch.num_rows == rows
-    return batch, errors
+    return Caster(features)(columns)
+
+
+class Caster:
+    """`features` for many batches of the same columns."""
+
+    def __init__(self, features: Sequence[Feature]) -> None:
+        self._features = tuple(features)
+        self._schema = schema(features)
+
+    def __call__(self, columns: Mapping[str, pa.Array]) -> tuple[pa.RecordBatch, dict[int, str]]:
+        """Cast the columns of one batch; see `features`."""
+        absent = missing(list(columns), self._features)
+        if absent:
+            raise SourceError(missing_message(absent))
+        arrays = [_ready(columns[feature.name], feature) for feature in self._features]
+        errors = dict[int, str]()
+        found = list[tuple[int, dict[int, str]]]()
+        for kind, read in _READERS.items():
+            texts = [i for i, feature in enumerate(self._features) if feature.type is kind and _is_text(arrays[i])]
+            found += _cast(arrays, texts, self._features, read) if texts else ()
+        for i, feature in enumerate(self._features):
+            if not feature.nullable:
+                found.append((i, _absent_values(arrays[i], feature)))
+        # A cell that is no value became null: its own message comes first, as sorting keeps the order of equals.
+        for _, messages in sorted(found, key=lambda some: some[0]):
+            errors = messages | errors
+        return pa.RecordBatch.from_arrays(arrays, schema=self._schema), errors
 
 
 def missing_message(absent: Sequence[str]) -> str:
@@ -84,14 +98,6 @@ def missing_message(absent: Sequence[str]) -> str:
         f"Reading the intake failed: the model needs the {noun} {shown}, which the header does not have; "
         "add what is missing, or check the delimiter and the encoding in csvSettings."
     )
-
-
-def absent_values(array: pa.Array, feature: Feature) -> dict[int, str]:
-    """Return a message for each null in a column whose type has no way to hold one."""
-    if feature.nullable or feature.type not in (FeatureType.INTEGER, FeatureType.BOOLEAN) or not array.null_count:
-        return {}
-    message = f"column '{feature.name}' is empty, and the model needs {_NOUNS[feature.type]} there"
-    return dict.fromkeys(np.flatnonzero(~arrow.valid(array)).tolist(), message)
 
 
 def empty_is_null(array: pa.Array) -> pa.Array:
@@ -105,45 +111,64 @@ def empty_is_null(array: pa.Array) -> pa.Array:
     return pa.Array.from_buffers(array.type, len(array), [validity, *array.buffers()[1:]])
 
 
-def _cast(column: pa.Array, feature: Feature) -> tuple[pa.Array, dict[int, str]]:
-    wanted = ARROW_TYPES[feature.type]
-    if column.type == wanted and feature.type is not FeatureType.TEXT:
-        return _nan_is_null(column), absent_values(column, feature)
-    if column.type != pa.string():
+def _is_text(array: pa.Array) -> bool:
+    return bool(array.type == pa.string())
+
+
+def _ready(column: pa.Array, feature: Feature) -> pa.Array:
+    """Return the column as its type has it, or as texts that are still to be cast."""
+    if not _is_text(column):
+        if column.type == ARROW_TYPES[feature.type]:
+            return column
         column = pc.cast(column, pa.string())
-    if feature.type is FeatureType.TEXT:
-        return empty_is_null(column), {}
-    plain = _plain(column, wanted)
-    if plain is not None:
-        return _nan_is_null(plain), absent_values(plain, feature)
-    text = pc.ascii_trim(column, _BLANKS)
-    text = _without(text, arrow.mask(pc.is_in(text, value_set=_NULLS)))
-    array, bad = _READERS[feature.type](text)
-    errors = absent_values(array, feature) if not bad.any() else {}
-    if bad.any():
-        errors = absent_values(_without(text, bad), feature)
+    return empty_is_null(column) if feature.type is FeatureType.TEXT else column
+
+
+def _cast(
+    arrays: list[pa.Array], places: Sequence[int], features: Sequence[Feature], read: _Reader
+) -> list[tuple[int, dict[int, str]]]:
+    """Cast the texts at `places`, all of one type, where they are; return the messages of the bad cells by place."""
+    wanted = ARROW_TYPES[features[places[0]].type]
+    # One call for all columns: thousands of small calls from several threads would wait for one another.
+    if _cast_clean(arrays, places, wanted):
+        return []
+    found = []
+    for i in places:
+        if _cast_clean(arrays, [i], wanted):
+            continue
+        column, feature = arrays[i], features[i]
+        text = pc.ascii_trim(column, _BLANKS)
+        text = _without(text, arrow.mask(pc.is_in(text, value_set=_NULLS)))
+        arrays[i], bad = read(text)
+        messages = {}
         for row in np.flatnonzero(bad).tolist():
             shown = one_line(column[row].as_py(), _SHOWN)
-            errors[row] = f"column '{feature.name}': '{shown}' is not {_NOUNS[feature.type]}"
-    return _nan_is_null(array), errors
+            messages[row] = f"column '{feature.name}': '{shown}' is not {_NOUNS[feature.type]}"
+        found.append((i, messages))
+    return found
 
 
-def _plain(column: pa.Array, wanted: pa.DataType) -> pa.Array | None:
-    """Cast a column that has nothing but clean numbers and empty cells; None when there is anything else."""
+def _cast_clean(arrays: list[pa.Array], places: Sequence[int], wanted: pa.DataType) -> bool:
+    """Cast columns that have nothing but clean numbers and empty cells; say whether they were such."""
     if wanted == pa.bool_():
-        return None
+        return False
+    rows = len(arrays[places[0]])
     try:
-        return pc.cast(empty_is_null(column), wanted)
+        whole = arrays[places[0]] if len(places) == 1 else pa.concat_arrays([arrays[i] for i in places])
+        numbers = pc.cast(empty_is_null(whole), wanted)
     except pa.ArrowInvalid:
-        return None
+        return False
+    for number, i in enumerate(places):
+        arrays[i] = numbers.slice(number * rows, rows)
+    return True
 
 
-def _nan_is_null(array: pa.Array) -> pa.Array:
-    """Make `nan` in any spelling what the words in NULLS are: no value."""
-    if not pa.types.is_floating(array.type):
-        return array
-    nan = pc.is_nan(array)
-    return pc.if_else(nan, arrow.null(array.type), array) if pc.any(nan).as_py() else array
+def _absent_values(array: pa.Array, feature: Feature) -> dict[int, str]:
+    """Return a message for each null in a column whose type has no way to hold one."""
+    if feature.type not in (FeatureType.INTEGER, FeatureType.BOOLEAN) or not array.null_count:
+        return {}
+    message = f"column '{feature.name}' is empty, and the model needs {_NOUNS[feature.type]} there"
+    return dict.fromkeys(np.flatnonzero(~arrow.valid(array)).tolist(), message)
 
 
 def _numbers(text: pa.Array) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
@@ -206,7 +231,7 @@ def _none_of(array: pa.Array) -> npt.NDArray[np.bool_]:
     return np.zeros(len(array), np.bool_)
 
 
-_READERS: dict[FeatureType, Callable[[pa.Array], tuple[pa.Array, npt.NDArray[np.bool_]]]] = {
+_READERS: dict[FeatureType, _Reader] = {
     FeatureType.NUMERIC: _numbers,
     FeatureType.INTEGER: _integers,
     FeatureType.BOOLEAN: _booleans,
