@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from scoreline.errors import (
@@ -22,9 +23,9 @@ from scoreline.errors import (
     WrongAnswer,
     one_line,
 )
+from scoreline.rows import exchange
 from scoreline.types import ScoreOptions, Scores, ScoringPlan, ServerAddress, TargetType
 
-_ARROW = "application/vnd.apache.arrow.stream"
 _CONNECT_SECONDS = 5.0
 _CONNECTIONS = 64
 _KEEP_ALIVE = 60.0  # less than the server's, so that it never closes what is about to be used
@@ -50,8 +51,8 @@ class ScorelineScorer:
         self._client = httpx2.Client(
             headers={
                 "Authorization": f"Bearer {server.token}",
-                "Content-Type": _ARROW,
-                "Accept": _ARROW,
+                "Content-Type": exchange.MEDIA_TYPE,
+                "Accept": exchange.MEDIA_TYPE,
                 "Accept-Encoding": "identity",
             },
             limits=httpx2.Limits(
@@ -68,7 +69,7 @@ class ScorelineScorer:
         try:
             response = self._client.post(
                 self._url,
-                content=_encode(features),
+                content=exchange.encode(features).to_pybytes(),
                 timeout=timeout,
                 extensions={"trace": self._sockets.watch},
             )
@@ -88,17 +89,13 @@ class ScorelineScorer:
         self._sockets.shut()
         self._client.close()
 
-    def _decode(self, body: bytes) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def _decode(self, body: bytes) -> npt.NDArray[np.float64]:
         """Float64 [rows, outputs]. Raises WrongAnswer or ModelBroken."""
         try:
-            batch = pa.ipc.open_stream(body).read_next_batch()
-            columns = [column.to_numpy(zero_copy_only=False) for column in batch.columns]
-            values = np.empty((batch.num_rows, len(columns)))
-            for index, column in enumerate(columns):
-                values[:, index] = column
-        except (pa.ArrowInvalid, StopIteration, ValueError, TypeError) as error:
+            values = exchange.decode_values(body)
+        except ValueError as error:
             raise WrongAnswer(
-                f"Scoring failed: the {self._where} answered what is not a table of numbers ({type(error).__name__})."
+                f"Scoring failed: the {self._where} answered no table of numbers ({one_line(str(error), 100)})."
             ) from error
         if values.shape[1] != self._outputs:
             raise ModelBroken(
@@ -169,14 +166,6 @@ class _Sockets:
 def _shut(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):  # closed already
         sock.shutdown(socket.SHUT_RDWR)
-
-
-def _encode(batch: pa.RecordBatch) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    body: bytes = sink.getvalue().to_pybytes()
-    return body
 
 
 def _document(response: httpx2.Response) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 
 import structlog
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from scoreline.errors import ScorelineError
 from scoreline.serving import batches, inspections, predictions
@@ -23,7 +23,7 @@ _log = structlog.get_logger(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 
 
-def create_app(config: PredictorConfig, public_url: str | None = None) -> Starlette:
+def create_app(config: PredictorConfig, public_url: str | None = None) -> ASGIApp:
     """The application; it starts its model processes, and registers as `public_url` when that is given."""
 
     @contextlib.asynccontextmanager
@@ -39,11 +39,9 @@ def create_app(config: PredictorConfig, public_url: str | None = None) -> Starle
                 registration.cancel()
             await predictor.close()
 
-    app = Starlette(
-        routes=_routes(), lifespan=lifespan, exception_handlers=HANDLERS, middleware=[Middleware(RequestIds)]
-    )
+    app = Starlette(routes=_routes(), lifespan=lifespan, exception_handlers=HANDLERS)
     app.router.redirect_slashes = False
-    return app
+    return RequestIds(app)  # outermost, so that the answer to an unexpected error has one, too
 
 
 def _routes() -> list[Route]:

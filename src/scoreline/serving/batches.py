@@ -5,13 +5,11 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from scoreline.rows import exchange
 from scoreline.serving import bodies
 from scoreline.serving.callers import require_package
-from scoreline.serving.predictor import Predictor, unless_gone
-from scoreline.serving.shared import Shared
+from scoreline.serving.predictor import Predictor
 from scoreline.serving.web import HttpError
-
-ARROW = "application/vnd.apache.arrow.stream"
 
 
 async def score(request: Request) -> Response:
@@ -24,10 +22,9 @@ async def score(request: Request) -> Response:
         raise HttpError(415, "Record batches are taken without Content-Encoding.")
     package = await predictor.package(package_id)
     config = predictor.config
-    with Shared() as shared:
-        async with predictor.admission():
+    async with predictor.admission():
+        with predictor.memory.take() as shared:
             async for block in bodies.blocks(request, config.max_batch, config.body_idle_seconds):
                 shared.append(block)
-            answer = await unless_gone(request, predictor.score(package, shared))
-        body = shared.read(answer.offset, answer.size)
-    return Response(body, media_type=ARROW, headers={"X-Scoreline-Model": package.artifact})
+            body, _hit = await predictor.score(request, package, shared)
+    return Response(body, media_type=exchange.MEDIA_TYPE, headers={"X-Scoreline-Model": package.artifact})

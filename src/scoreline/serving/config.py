@@ -28,6 +28,7 @@ class PredictorConfig:
     max_request: int = 50 * MEGABYTE
     max_batch: int = 256 * MEGABYTE
     max_wait: float = 30.0
+    load_seconds: float = 300.0
     score_seconds: float = 600.0
     inspect_seconds: float = 60.0
     body_idle_seconds: float = 60.0

@@ -26,8 +26,8 @@ import pyarrow as pa
 
 from scoreline import models
 from scoreline.errors import DataRefused, ModelBroken, ScorelineError, SetupError, one_line
-from scoreline.rows import cast
-from scoreline.serving import arrow, wire
+from scoreline.rows import arrow, cast, exchange
+from scoreline.serving import wire
 from scoreline.serving.documents import info_to_json
 from scoreline.types import JsonObject, ModelInfo
 
@@ -90,7 +90,7 @@ class Process:
         assert descriptor is not None
         batch = _read_batch(descriptor, request["size"])
         values = _predict(model, batch)
-        body = arrow.encode_values(values)
+        body = exchange.encode_values(values)
         _write(descriptor, body, request["size"])
         return {"hit": hit, "size": body.size, "rows": batch.num_rows}
 
@@ -122,15 +122,9 @@ def _read_batch(descriptor: int, size: int) -> pa.RecordBatch:
     if size == 0:
         raise DataRefused("The body is empty; send one Arrow record batch as an IPC stream.")
     try:
-        reader = pa.ipc.open_stream(pa.py_buffer(mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)))
-        batches = list(reader)
-        for batch in batches:
-            batch.validate()
-    except (pa.ArrowInvalid, OSError, EOFError) as error:
-        raise DataRefused(f"The body is not an Arrow IPC stream: {_cause(error)}.") from error
-    if len(batches) != 1:
-        raise DataRefused(f"The body holds {len(batches)} record batches; send exactly one.")
-    return batches[0]
+        return exchange.decode(pa.py_buffer(mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)))
+    except ValueError as error:
+        raise DataRefused(f"The body is not one Arrow record batch as an IPC stream: {_cause(error)}.") from error
 
 
 def _write(descriptor: int, body: pa.Buffer, offset: int) -> None:
@@ -146,7 +140,7 @@ def _sample(text: bytes, info: ModelInfo) -> pa.RecordBatch:
     missing = [feature.name for feature in info.features if feature.name not in given]
     if missing:
         raise DataRefused(f"The sample lacks the model's column {missing[0]!r}.")
-    columns = {feature.name: pa.array([given[feature.name]], pa.string()) for feature in info.features}
+    columns = {feature.name: arrow.texts([given[feature.name]]) for feature in info.features}
     batch, errors = cast.features(columns, info.features)
     if errors:
         raise DataRefused(f"The sample row does not fit the model: {next(iter(errors.values()))}.", 0)

@@ -23,6 +23,7 @@ DEPTH = 2
 _LONGEST_PAUSE = 5.0
 _CRASHES = 3  # of one model, without an answer in between
 _REMEMBERED = 1000
+_CAUGHT_UP = 2  # models that a new process loads at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +39,17 @@ class Answer:
 class Pool:
     """`size` model processes that each keep `keep` models. Belongs to the event loop it was started in."""
 
-    def __init__(self, *, size: int, keep: int, folder: Path, score_seconds: float) -> None:
+    def __init__(self, *, size: int, keep: int, folder: Path, load_seconds: float, score_seconds: float) -> None:
         self._size = size
         self._keep = keep
         self._folder = folder
+        self._load_seconds = load_seconds
         self._score_seconds = score_seconds
         self._slots = asyncio.Semaphore(size * DEPTH)
         self._processes: list[ModelProcess | None] = [None] * size
         self._some_ready = asyncio.Event()
         self._keepers: list[asyncio.Task[None]] = []
-        self._recent: OrderedDict[str, None] = OrderedDict()
+        self._recent: OrderedDict[str, Artifact] = OrderedDict()
         self._crashes: dict[str, int] = {}
         self._preloads: set[asyncio.Task[None]] = set()
         self._inspections = asyncio.Semaphore(2)
@@ -79,7 +81,8 @@ class Pool:
         while True:
             process = await self._place(deadline, artifact)
             self._spread(artifact, process)
-            answer = process.submit(message, body.descriptor, seconds=self._score_seconds, done=self._slots.release)
+            seconds = self._score_seconds + (0 if artifact.key in process.loaded else self._load_seconds)
+            answer = process.submit(message, body.descriptor, seconds=seconds, done=self._slots.release)
             try:
                 reply = await answer
             except NotStarted:
@@ -155,10 +158,16 @@ class Pool:
             if process and process is not chosen and process.usable:
                 self._load(process, artifact)
 
+    def _catch_up(self, process: ModelProcess) -> None:
+        """Have a new process load what was used last, except models that are known to end their processes."""
+        for artifact in list(self._recent.values())[-_CAUGHT_UP:]:
+            if artifact.key not in self._crashes:
+                self._load(process, artifact)
+
     def _note(self, artifact: Artifact) -> bool:
         """Remember the use of a model; True when it was among those that processes keep loaded."""
         known = artifact.key in self._recent
-        self._recent[artifact.key] = None
+        self._recent[artifact.key] = artifact
         self._recent.move_to_end(artifact.key)
         while len(self._recent) > self._keep:
             self._recent.popitem(last=False)
@@ -168,7 +177,7 @@ class Pool:
         async def load() -> None:
             with contextlib.suppress(NotStarted):
                 try:
-                    reply = await process.submit(_message("load", artifact), None, seconds=self._score_seconds)
+                    reply = await process.submit(_message("load", artifact), None, seconds=self._load_seconds)
                     _raise_refusal(reply)
                     process.loaded.add(artifact.key)
                 except ScoringError as error:
@@ -197,6 +206,7 @@ class Pool:
             try:
                 await process.ready
                 pause = 0.1
+                self._catch_up(process)
                 self._some_ready.set()
             except ServerUnavailable:
                 pause = min(pause * 2, _LONGEST_PAUSE)

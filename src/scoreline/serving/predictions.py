@@ -12,14 +12,13 @@ import pyarrow as pa
 from starlette.requests import Request
 from starlette.responses import Response
 
-from scoreline.errors import DataRefused, InvalidRequest
-from scoreline.rows import cast
+from scoreline.errors import DataRefused, InvalidRequest, ServerUnavailable
+from scoreline.rows import cast, exchange
 from scoreline.rows.columns import OutputColumns
-from scoreline.serving import answers, arrow, bodies, query, tables
+from scoreline.serving import answers, bodies, query, tables
 from scoreline.serving.callers import require_package
 from scoreline.serving.documents import Package
-from scoreline.serving.predictor import Predictor, unless_gone
-from scoreline.serving.shared import Shared
+from scoreline.serving.predictor import Predictor
 from scoreline.serving.web import HttpError
 from scoreline.types import Scores, ScoringPlan
 
@@ -111,11 +110,13 @@ async def _score(request: Request, predictor: Predictor, package: Package, rows:
     """Values of all rows, and whether the model was loaded before; no rows are not worth a model."""
     if rows.count == 0:
         return np.empty((0, max(1, len(package.plan.class_labels)))), True
-    with Shared() as shared:
-        shared.append(memoryview(await asyncio.to_thread(arrow.encode, rows.features)))
-        answer = await unless_gone(request, predictor.score(package, shared))
-        body = shared.read(answer.offset, answer.size)
-    return arrow.decode_values(body), answer.hit
+    with predictor.memory.take() as shared:
+        shared.append(memoryview(await asyncio.to_thread(exchange.encode, rows.features)))
+        body, hit = await predictor.score(request, package, shared)
+    try:
+        return exchange.decode_values(body), hit
+    except ValueError as error:
+        raise ServerUnavailable(f"A model process answered what is not Arrow ({error}); try again.") from error
 
 
 def _answer(plan: ScoringPlan, rows: _Rows, values: answers.Values, as_csv: bool) -> bytes:

@@ -17,7 +17,7 @@ from scoreline.serving.callers import Callers
 from scoreline.serving.config import PredictorConfig
 from scoreline.serving.documents import Introspection, Package
 from scoreline.serving.pool import DEPTH, Answer, Pool
-from scoreline.serving.shared import Shared
+from scoreline.serving.shared import Shared, SharedPool
 from scoreline.serving.upstream import Upstream
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -41,11 +41,14 @@ class Predictor:
             size=config.processes,
             keep=config.models,
             folder=folder / ".home",
+            load_seconds=config.load_seconds,
             score_seconds=config.score_seconds,
         )
         self._packages: TimedCache[Package] = TimedCache(1024)
         self._deployments: TimedCache[Package] = TimedCache(1024)
-        self._admitted = asyncio.Semaphore(config.processes * (DEPTH + _SPARE))
+        bodies = config.processes * (DEPTH + _SPARE)
+        self.memory = SharedPool(bodies)
+        self._admitted = asyncio.Semaphore(bodies)
 
     async def start(self) -> None:
         """Start the model processes."""
@@ -55,6 +58,7 @@ class Predictor:
         """End the model processes and close the connections to the API."""
         await self.pool.close()
         await self.upstream.close()
+        self.memory.close()
 
     async def package(self, package_id: str) -> Package:
         """A model package by its id. Raises NotFound, Overloaded, ServerUnavailable."""
@@ -85,10 +89,19 @@ class Predictor:
         finally:
             self._admitted.release()
 
-    async def score(self, package: Package, body: Shared) -> Answer:
-        """Score the Arrow batch in `body` with the package's model; see `Pool.score` for what is raised."""
+    async def score(self, request: Request, package: Package, shared: Shared) -> tuple[bytes, bool]:
+        """Score the Arrow batch in `shared` with the package's model: the Arrow answer, and whether it was loaded.
+
+        Drops the work when the client hangs up. Raises ClientDisconnect, and as `Pool.score`.
+        """
+        answer = await unless_gone(request, self._ask(package, shared))
+        body = shared.read(answer.offset, answer.size)
+        self.memory.give_back(shared)
+        return body, answer.hit
+
+    async def _ask(self, package: Package, shared: Shared) -> Answer:
         artifact = await self.artifacts.get(package.artifact, trusted=package.trusted)
-        return await self.pool.score(artifact, body, wait=self.config.max_wait)
+        return await self.pool.score(artifact, shared, wait=self.config.max_wait)
 
 
 async def unless_gone(request: Request, work: Awaitable[T]) -> T:

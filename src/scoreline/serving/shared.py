@@ -7,6 +7,8 @@ import tempfile
 from types import TracebackType
 from typing import Self
 
+_LARGEST_KEPT = 16 << 20
+
 
 class Shared:
     """A growing run of bytes outside any process's heap, handed on by its descriptor.
@@ -15,8 +17,8 @@ class Shared:
     that was handed the descriptor keeps its own copy of it.
     """
 
-    def __init__(self) -> None:
-        self.descriptor = _anonymous()
+    def __init__(self, descriptor: int | None = None) -> None:
+        self.descriptor = _anonymous() if descriptor is None else descriptor
         self.size = 0
 
     def append(self, data: bytes | memoryview) -> None:
@@ -52,6 +54,31 @@ class Shared:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class SharedPool:
+    """Shared memory to use again: fresh pages cost more than the bytes that are copied into them."""
+
+    def __init__(self, keep: int) -> None:
+        self._keep = keep
+        self._free: list[Shared] = []
+
+    def take(self) -> Shared:
+        """Empty shared memory, to be used in `with`."""
+        if not self._free:
+            return Shared()
+        return self._free.pop()
+
+    def give_back(self, shared: Shared) -> None:
+        """Keep it for later. Only for memory whose request was answered: else a process may still write to it."""
+        if len(self._free) < self._keep and os.fstat(shared.descriptor).st_size <= _LARGEST_KEPT:
+            self._free.append(Shared(shared.descriptor))
+            shared.descriptor = -1
+
+    def close(self) -> None:
+        """Give all of it back to the system."""
+        while self._free:
+            self._free.pop().close()
 
 
 def _anonymous() -> int:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from scoreline.errors import DataRefused, one_line
+from scoreline.rows import arrow
 from scoreline.rows.columns import repeated
 from scoreline.serving.web import HttpError
 
@@ -95,7 +96,7 @@ def _refuse_open_quote(body: bytes) -> None:
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.nulls(0, column.type)])
 
 
 def _column(records: list[dict[str, Any]], name: str) -> pa.Array:
@@ -108,7 +109,7 @@ def _column(records: list[dict[str, Any]], name: str) -> pa.Array:
                 f"Row {row} (counted from 0): column {name!r} holds a list or an object, not a value.", row
             )
     try:
-        return pa.array(cells, pa.string())
+        return arrow.texts(cells)
     except UnicodeEncodeError:
         raise DataRefused(f"Column {name!r} holds half of a surrogate pair, which is no text.") from None
 
