@@ -71,7 +71,7 @@ class Api:
 
     def get(self, path: str, **query: Any) -> JsonObject:
         """Return a document. Raises the error that the server's status stands for, ServerUnavailable."""
-        return self._json("GET", path, params={name: value for name, value in query.items() if value is not None})
+        return self._json("GET", path, params=_query(query))
 
     def post(self, path: str, body: JsonObject) -> JsonObject:
         """Create something and return its document. Raises as `get`."""
@@ -101,7 +101,7 @@ class Api:
             content=body,
             headers=headers,
             timeout=self._patient(),
-            params={name: value for name, value in query.items() if value is not None},
+            params=_query(query),
         )
 
     @contextmanager
@@ -175,3 +175,8 @@ class Api:
         except httpx2.TransportError as error:
             cause = str(error) or type(error).__name__
             raise ServerUnavailable(one_line(f"The connection to {self.url} broke off: {cause}.")) from error
+
+
+def _query(values: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the parameters that are given; None for none, because an empty dict would erase those of the address."""
+    return {name: value for name, value in values.items() if value is not None} or None
