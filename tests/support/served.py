@@ -37,6 +37,11 @@ def scoreline(*words: str, env: dict[str, str] | None = None, **more: object) ->
     )
 
 
+def names(folder: Path) -> list[str]:
+    """Names of what is in a folder, hidden files too."""
+    return sorted(path.name for path in folder.iterdir())
+
+
 def until(reached: Callable[[], object], seconds: float = 30, what: str = "") -> None:
     """Wait for something that must come."""
     end = time.monotonic() + seconds

@@ -42,6 +42,7 @@ class Target:
         with _words(self._name):
             self._file.flush()
             if self._path is None or self._hidden is None:
+                self.discard()
                 return
             os.fsync(self._file.fileno())
             self._file.close()
@@ -50,8 +51,9 @@ class Target:
 
     def discard(self) -> None:
         """Leave nothing behind; after `finish` this does nothing."""
-        if self._hidden is not None:
+        if self._file is not sys.stdout.buffer:
             self._file.close()
+        if self._hidden is not None:
             with suppress(OSError):
                 self._hidden.unlink(missing_ok=True)
 
