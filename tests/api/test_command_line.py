@@ -1,0 +1,223 @@
+"""The commands that talk to a server, against one that runs as users start it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support import tiny
+from tests.support.served import SCORELINE, Served, clean_environment, names, scoreline, served, until
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(tmp_path_factory.mktemp("served")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def deployment(server: Served, tmp_path_factory: pytest.TempPathFactory) -> str:
+    model = tiny.save(tmp_path_factory.mktemp("model") / "model.txt")
+    done = scoreline("deploy", str(model), "--name", "churn", *tiny.DEPLOY, "--json", env=server.env)
+    assert done.returncode == 0, done.stderr
+    return str(json.loads(done.stdout)["id"])
+
+
+def jobs(server: Served) -> list[dict]:
+    return list(json.loads(scoreline("jobs", "list", "--json", env=server.env).stdout))
+
+
+def test_deploying_prints_the_id(server: Served, deployment: str, tmp_path: Path) -> None:
+    model = tiny.save(tmp_path / "model.txt")
+    done = scoreline("deploy", str(model), "--name", "second", *tiny.DEPLOY, env=server.env)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.strip()) == 24
+    assert done.stdout.strip() != deployment
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_scoring_by_name_or_id(server: Served, deployment: str, tmp_path: Path, by_name: bool) -> None:
+    text, expected = tiny.rows(2000)
+    (tmp_path / "in.csv").write_text(text)
+    words = ("--deployment", "churn" if by_name else deployment, "--passthrough", "id", "--json")
+    done = scoreline("score", "in.csv", "-o", "out.csv", *words, env=server.env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["rows"], result["scoredRows"], result["failedRows"]) == (2000, 2000, 0)
+    with (tmp_path / "out.csv").open() as file:
+        scored = list(csv.DictReader(file))
+    assert [row["id"] for row in scored] == [f"{number:05d}" for number in range(2000)]
+    assert np.array_equal([float(row["churn_yes_PREDICTION"]) for row in scored], expected)
+    assert names(tmp_path) == ["in.csv", "out.csv"]
+
+
+def test_the_same_options_give_the_same_file_with_and_without_a_server(
+    server: Served, deployment: str, tmp_path: Path
+) -> None:
+    (tmp_path / "in.csv").write_bytes(tiny.rows(500)[0].replace(",", "\t").encode("latin-1"))
+    tiny.save(tmp_path / "model.txt")
+    words = [
+        "--delimiter",
+        "tab",
+        "--encoding",
+        "latin_1",
+        "--passthrough-all",
+        "--include-status",
+        "--threshold",
+        "0.3",
+    ]
+    words += ["--rename", "THRESHOLD=limit", "--drop", "POSITIVE_CLASS", "--chunk-size", "2000", "--concurrency", "3"]
+    local = ("--model", "model.txt", "--target", tiny.TARGET, "--class-labels", "no,yes")
+    one = scoreline("score", "in.csv", "-o", "1.csv", "--deployment", deployment, *words, env=server.env, cwd=tmp_path)
+    two = scoreline("score", "in.csv", "-o", "2.csv", *local, *words, cwd=tmp_path)
+    assert (one.returncode, two.returncode) == (0, 0), one.stderr + two.stderr
+    assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
+    assert len((tmp_path / "1.csv").read_text().splitlines()) == 501
+
+
+def test_pipes_in_and_out(server: Served, deployment: str) -> None:
+    text, expected = tiny.rows(20)
+    done = scoreline("score", "-", "-o", "-", "--deployment", deployment, env=server.env, input=text)
+    assert done.returncode == 0, done.stderr
+    scored = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert np.array_equal([float(row["churn_yes_PREDICTION"]) for row in scored], expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "part"),
+    [
+        ("", (), "no header"),
+        ("id,age\n1,2\n", (), "income"),
+        ("id,age,income\n1,2,3\n", ("--passthrough", "nothing"), "nothing"),
+        ("id,age,income\n1,2,3\n", ("--classes", "maybe"), "maybe"),
+        ("id,age,income\n1,2,3\n", ("--chunk-size", "big"), "chunkSize"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_no_file(
+    server: Served, deployment: str, tmp_path: Path, text: str, words: tuple[str, ...], part: str
+) -> None:
+    (tmp_path / "in.csv").write_text(text)
+    shared = ("score", "in.csv", "-o", "out.csv", "--deployment", deployment)
+    done = scoreline(*shared, *words, env=server.env, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+    assert part in done.stderr or (part == "no header" and "empty" in done.stderr)
+    assert names(tmp_path) == ["in.csv"]
+
+
+@pytest.mark.parametrize(
+    ("words", "env", "part"),
+    [
+        (("--deployment", "nothing"), {}, "no deployment 'nothing'"),
+        (("--deployment", "churn"), {"SCORELINE_TOKEN": "wrong"}, "token"),
+        (("--deployment", "churn"), {"SCORELINE_TOKEN": ""}, "SCORELINE_TOKEN"),
+        (("--deployment", "churn"), {"SCORELINE_URL": "http://127.0.0.1:9"}, "No server answers"),
+    ],
+)
+def test_a_wrong_name_token_or_address(
+    server: Served, deployment: str, tmp_path: Path, words: tuple[str, ...], env: dict[str, str], part: str
+) -> None:
+    assert deployment
+    (tmp_path / "in.csv").write_text(tiny.rows(2)[0])
+    done = scoreline("score", "in.csv", "-o", "out.csv", *words, env={**server.env, **env}, cwd=tmp_path)
+    assert done.returncode == 1
+    assert part in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_name_that_several_have_is_not_guessed(server: Served, tmp_path: Path) -> None:
+    model = tiny.save(tmp_path / "model.txt")
+    ids = [scoreline("deploy", str(model), "--name", "twin", *tiny.DEPLOY, env=server.env).stdout.strip() for _ in "ab"]
+    (tmp_path / "in.csv").write_text(tiny.rows(2)[0])
+    done = scoreline("score", "in.csv", "-o", "out.csv", "--deployment", "twin", env=server.env, cwd=tmp_path)
+    assert done.returncode == 1
+    assert all(one in done.stderr for one in ids)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupting_aborts_the_job_and_leaves_no_file(
+    server: Served, deployment: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    process = subprocess.Popen(
+        [*SCORELINE, "score", "-", "-o", "out.csv", "--deployment", deployment],
+        stdin=subprocess.PIPE,
+        env={**clean_environment(), **server.env},
+        cwd=tmp_path,
+    )
+    assert process.stdin is not None
+    process.stdin.write(tiny.rows(3000)[0].encode())
+    process.stdin.flush()  # and more to come: the job runs while its upload does
+    until(lambda: jobs(server)[0]["status"] == "RUNNING", what="the job's start")
+    begun = time.monotonic()
+    process.send_signal(number)
+    assert process.wait(20) == 130
+    process.stdin.close()
+    assert jobs(server)[0]["status"] == "ABORTED"
+    assert time.monotonic() - begun < 10
+    assert names(tmp_path) == []
+
+
+def test_looking_at_a_job(server: Served, deployment: str, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text(tiny.rows(40)[0])
+    words = ("score", "in.csv", "-o", "out.csv", "--deployment", deployment, "--json")
+    job = json.loads(scoreline(*words, env=server.env, cwd=tmp_path).stdout)["job"]
+    listed = scoreline("jobs", "list", "--status", "completed", "--deployment", "churn", env=server.env)
+    assert listed.returncode == 0, listed.stderr
+    assert listed.stdout.splitlines()[1].startswith(job)
+    shown = scoreline("jobs", "show", job, env=server.env).stdout
+    assert "COMPLETED" in shown
+    assert "40 scored, 0 failed, 0 skipped" in shown
+    assert scoreline("jobs", "logs", job, env=server.env).stdout.strip()
+    done = scoreline("jobs", "download", job, "-o", "again.csv", env=server.env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "out.csv").read_bytes()
+    late = scoreline("jobs", "abort", job, env=server.env)
+    assert late.returncode == 1
+    assert late.stderr.startswith("Error: ")
+
+
+def test_an_unknown_job_is_told(server: Served) -> None:
+    for words in (("show",), ("logs",), ("abort",), ("download", "-o", "-")):
+        done = scoreline("jobs", words[0], "f" * 24, *words[1:], env=server.env)
+        assert done.returncode == 1
+        assert "f" * 24 in done.stderr
+
+
+def test_tokens_made_beside_a_running_server_work_at_once(server: Served) -> None:
+    secret = scoreline("token", "create", "t", "--data-dir", str(server.data)).stdout.strip()
+    env = {**server.env, "SCORELINE_TOKEN": secret}
+    assert scoreline("jobs", "list", env=env).returncode == 0
+
+
+def test_a_folder_is_deployed_and_needs_trust(server: Served, tmp_path: Path) -> None:
+    import joblib
+    from sklearn.linear_model import LogisticRegression
+
+    folder = tmp_path / "pickled"
+    folder.mkdir()
+    model = LogisticRegression().fit(np.array([[1.0], [2.0], [3.0], [4.0]]), [0, 0, 1, 1])
+    joblib.dump(model, folder / "model.joblib")
+    words = ("deploy", str(folder), "--name", "pickled", "--target", "y", "--feature-type", "x=numeric")
+    refused = scoreline(*words, env=server.env)
+    assert refused.returncode == 1
+    assert "trust" in refused.stderr.lower()
+
+
+def test_a_model_that_is_none_is_refused_in_words(server: Served, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no model")
+    done = scoreline("deploy", str(tmp_path / "notes.txt"), "--name", "x", "--target", "y", env=server.env)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ")
+    missing = scoreline("deploy", str(tmp_path / "nothing"), "--name", "x", env=server.env)
+    assert missing.returncode == 1
+    assert "nothing" in missing.stderr
