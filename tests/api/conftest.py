@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import warnings
+
 import pytest
 
 from tests.support.api import running_api
+from tests.support.boosters import train
+from tests.support.server import running_server
 
 
 @pytest.fixture(scope="module")
@@ -16,3 +20,26 @@ def api(module_api):
     """The module's running API; no job of an earlier test is alive."""
     yield module_api
     module_api.end_all()
+
+
+@pytest.fixture(scope="package")
+def server(tmp_path_factory):
+    """A whole installation, for the tests that score with the official client."""
+    with running_server(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def models(server, tmp_path_factory):
+    return train(server, tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def dr(server):
+    """The official client, connected to the installation."""
+    with warnings.catch_warnings():
+        # About the client's own use of urllib3.
+        warnings.filterwarnings("ignore", "Using an empty collection for 'allowed_methods'", FutureWarning)
+        datarobot = pytest.importorskip("datarobot")
+        datarobot.Client(token=server.token, endpoint=server.endpoint)
+        yield datarobot

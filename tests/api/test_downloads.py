@@ -167,6 +167,18 @@ def test_the_deleted_result_of_an_aborted_job_does_not_look_whole(api):
     assert download.error is not None
 
 
+def test_a_result_that_is_deleted_just_before_the_abort_ends_as_an_abort(api, caplog):
+    job_id, run = begun(api)
+    api.rows(run, HEADER)
+    api.spool.delete_stream(f"results/{job_id}")
+    download = Download(api, job_id, OFFICIAL)
+    time.sleep(0.3)
+    api.fail(run, "Scoring failed.")
+    assert download.end() == b""
+    assert download.error is None
+    assert "broke" not in caplog.text
+
+
 def test_a_damaged_segment_breaks_the_stream(api, caplog):
     job_id, run = begun(api)
     api.rows(run, HEADER)

@@ -7,6 +7,7 @@ import http.client
 import socket
 import threading
 import time
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import httpx2
@@ -65,7 +66,8 @@ class Slow:
         return response.status, response.read()
 
     def close(self):
-        self.sock.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
         self.connection.close()
 
 
@@ -363,6 +365,21 @@ def test_a_part_that_was_cut_ends_the_job(api, body, words, intake):
     assert words in aborted(api, job_id)
     if words not in ("compressed", "empty"):
         assert "switch `multipart` off" in response.json()["message"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"intakeSettings": PARTS}, {"intakeSettings": ASYNC}])
+def test_more_bytes_than_announced_end_the_job(api, settings):
+    """The cut falls on a line end, so that only the rest tells: it looks like a request that is none."""
+    job_id = api.job(**settings)["id"]
+    path = f"{job_id}/csvUpload/part/0/" if settings else f"{job_id}/csvUpload/"
+    slow = Slow(api, path, f"Content-Length: {len(CSV)}")
+    slow.send(CSV + b"3,CC\r\n")
+    status, body = slow.answer()
+    assert slow.sock.recv(1) == b""  # the connection is of no use any more
+    slow.close()
+    assert status == 422
+    assert b"longer than its Content-Length" in body
+    assert "switch `multipart` off" in aborted(api, job_id)
 
 
 def test_utf_8_from_the_official_client_in_a_job_of_another_encoding_is_refused(api):

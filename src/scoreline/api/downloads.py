@@ -30,6 +30,7 @@ _INDEX_COLUMN = "__DR_index__"
 _SHORTEST_PAUSE = 0.02  # seconds between two looks for new blocks
 _LONGEST_PAUSE = 0.1
 _QUEUED_PAUSE = 0.5  # while the job waits in line
+_ABORT_PATIENCE = 10.0  # between the loss of a result's segments and the job's end
 _STORE_PATIENCE = 60.0  # a database that is away for so long breaks the stream
 _PLAIN = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -125,13 +126,21 @@ class ResultStream(Response):
         try:
             return await in_thread(self._here, lambda: list(self._here.spool.read_segment(stream, name, crc32=crc32)))
         except SpoolError as exc:
-            # The worker deletes the result of an aborted job.
-            with suppress(StoreError):
-                if await in_thread(self._here, service.state, self._here.store, self._job_id) is JobState.ABORTED:
-                    self._aborted()
-                    return None
+            if await self._ends_aborted():
+                self._aborted()
+                return None
             _log.exception("the download of job %s broke", self._job_id)
             raise StreamBroken(exc.message) from exc
+
+    async def _ends_aborted(self) -> bool:
+        """Say whether the job is aborted now or in a moment: its worker deletes the result first."""
+        for _ in range(int(_ABORT_PATIENCE / _LONGEST_PAUSE)):
+            with suppress(StoreError):
+                state = await in_thread(self._here, service.state, self._here.store, self._job_id)
+                if state.final:
+                    return state is JobState.ABORTED
+            await asyncio.sleep(_LONGEST_PAUSE)
+        return False
 
     def _aborted(self) -> None:
         if self._break_on_abort:

@@ -7,10 +7,10 @@ disk: pieces go to a writer that has its own thread, and what may block runs in 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from types import TracebackType
-from typing import ParamSpec, Protocol, Self, TypeVar
+from typing import Any, ParamSpec, Protocol, Self, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive
@@ -29,6 +29,7 @@ T = TypeVar("T")
 _BEAT_SECONDS = 0.5
 _PATIENCE = 45.0  # seconds that the database may be away at the end of an upload
 _CSV = "text/csv"
+_SURPLUS = "surplus"
 _ENCODINGS = ("", "identity", "gzip", "x-gzip", "zstd")
 
 
@@ -84,6 +85,21 @@ def announced_bytes(request: Request) -> int | None:
     """Return the bytes that Content-Length speaks of, None for a chunked body."""
     text = request.headers.get("content-length", "")
     return int(text) if text.isascii() and text.isdigit() else None
+
+
+def note_surplus(scope: MutableMapping[str, Any]) -> None:
+    """Mark a request whose body is followed by bytes that are no further request; for the HTTP server to call."""
+    scope.setdefault("state", {})[_SURPLUS] = True
+
+
+def check_surplus(request: Request) -> None:
+    """Raise InvalidRequest when more bytes came than were announced: the body is cut."""
+    if request.scope.get("state", {}).get(_SURPLUS):
+        raise InvalidRequest(
+            "The upload is longer than its Content-Length says, so rows are missing: some clients count characters "
+            "instead of bytes when they upload in parts; switch `multipart` off in the intake settings, and send the "
+            "file as one upload."
+        )
 
 
 class Incoming:

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from scoreline import logs
 from scoreline.api.app import create_app
+from scoreline.api.receiving import note_surplus
 from scoreline.errors import SetupError
 from scoreline.settings import Settings
 from scoreline.spool import open_spool
@@ -104,10 +105,27 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP, with its own errors in the shape of all others."""
+    """uvicorn's HTTP, with its own errors in the shape of all others.
+
+    Some clients announce too few bytes of a body (they count characters); the rest then looks like a broken request.
+    The one before it is cut, is told so, and gets its answer before the connection ends.
+    """
+
+    _surplus = False
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from the network; those after a surplus mean nothing."""
+        if not self._surplus:
+            super().data_received(data)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP request, and close the connection."""
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete and not cycle.more_body:
+            self._surplus = True
+            cycle.keep_alive = False
+            note_surplus(cycle.scope)
+            return
         body = b'{"message":"' + msg.encode("ascii", "replace").replace(b'"', b"'") + b'"}'
         head = (
             b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"

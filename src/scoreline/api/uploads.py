@@ -14,6 +14,7 @@ from scoreline.api.receiving import (
     Reception,
     announced_bytes,
     check_csv,
+    check_surplus,
     in_thread,
     noted,
     store_body,
@@ -45,6 +46,7 @@ async def upload(call: Called, job_id: str) -> Response:
         reception.sink = writer
         async with Heartbeat(here, job_id, lambda: writer.size) as beat:
             await store_body(here, incoming, writer, beat)
+            check_surplus(call.request)
             await in_thread(here, writer.finish)
         reception.sink = None
         await noted(here, lambda: service.upload_done(call.store, job_id, incoming.received))
@@ -69,6 +71,7 @@ async def upload_part(call: Called, job_id: str, number: str) -> Response:
             await store_body(here, incoming, writer, beat)
             again = await in_thread(here, known_part, call.spool, job_id, index) is not None
             part = await in_thread(here, writer.finish, replace=whole_first, check=check)
+            check_surplus(call.request)
         reception.sink = None
         received = job.upload_bytes + (0 if again else part.size)
         await noted(here, lambda: service.upload_progress(call.store, job_id, received))

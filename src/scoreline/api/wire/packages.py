@@ -137,7 +137,7 @@ def model_document(model: RegisteredModel) -> JsonObject:
     return {
         "id": model.id,
         "name": model.name,
-        "description": model.description,
+        "description": model.description or "",  # the client fails on null
         "createdAt": timestamp(model.created_at),
         "createdBy": member(model.owner),
         "modifiedAt": timestamp(model.modified_at),
