@@ -34,6 +34,7 @@ bench: $(VENV)/.demo ## Measure speed and memory side by side (ARGS="--size 1000
 	@$(BIN)/python -m bench $(ARGS)
 
 docs: $(VENV)/.test ## Build the documentation into site/
+	@$(BIN)/python docs/reference.py >/dev/null
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "Open site/index.html"
 
