@@ -42,11 +42,16 @@ class FeatureType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One input column of a model."""
+    """One input column of a model.
+
+    nullable: whether the model takes rows without a value here. example: a value that the model knows, for the check
+    at registration; None where any value will do. It is no part of what the feature is.
+    """
 
     name: str
     type: FeatureType
     nullable: bool = True
+    example: str | float | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,260 @@
+"""Which format an artefact has, told from names and content. Nothing of it is loaded and no library is imported."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import lzma
+import mmap
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scoreline.errors import ModelBroken
+from scoreline.models import protobuf
+from scoreline.models.base import broken, cause
+from scoreline.models.mlflow_folder import MLMODEL, read
+
+KNOWN = (
+    "a LightGBM text file, XGBoost json or ubj, CatBoost cbm, scikit-learn in skops, joblib or pickle, ONNX, "
+    "or an MLflow model folder"
+)
+_HEAD = 4096
+_LARGEST_SCHEMA = 256 << 20
+_PICKLE_NAMES = (".pkl", ".pickle", ".joblib", ".jl", ".sav")
+_ONNX_DATA_NAMES = (".data", ".bin", ".weight", ".weights")
+
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """What an artefact is. runs_code: loading it can run code that its author wrote."""
+
+    format: str
+    runs_code: bool
+
+
+def locate(path: Path) -> Path:
+    """Return what to load: the file, the MLflow folder, or the only model file in the folder.
+
+    Raises ModelBroken when there is none, or several.
+    """
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise broken(path.name, "there is no such file or folder: check the path")
+    if (path / MLMODEL).is_file():
+        return path
+    files = [child for child in sorted(path.iterdir()) if child.is_file() and not child.name.startswith(".")]
+    models = [file for file in files if file.suffix.lower() not in _ONNX_DATA_NAMES or len(files) == 1]
+    if len(models) > 1:
+        models = [file for file in models if file.suffix.lower() == ".onnx"]
+    if len(models) != 1:
+        raise broken(
+            path.name,
+            f"the folder holds {len(files)} files and is no MLflow model folder (it lacks 'MLmodel'): give one model "
+            f"file, which may be {KNOWN}",
+        )
+    return models[0]
+
+
+def detect(path: Path) -> Detected:
+    """Tell the format of a file or folder by names and content; cheap, nothing is loaded.
+
+    Raises ModelBroken, naming the formats known, for anything else.
+    """
+    found = locate(path)
+    if found.is_dir():
+        inner = read(found).file
+        return Detected("mlflow", inner is None or detect(inner).runs_code)
+    return _sniff(found)
+
+
+def _sniff(path: Path) -> Detected:
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    if not head.strip():
+        raise broken(path.name, "the file is empty: send it again")
+    for matches, detected in _SNIFFERS:
+        if matches(path, head):
+            return detected(path) if callable(detected) else detected
+    raise broken(path.name, f"its format is not known; it may be {KNOWN}")
+
+
+def _is_lightgbm(_path: Path, head: bytes) -> bool:
+    lines = head.split(b"\n", 2)
+    return len(lines) > 2 and lines[0].strip() == b"tree" and lines[1].startswith(b"version=")
+
+
+def _is_xgboost(_path: Path, head: bytes) -> bool:
+    start = head.lstrip()[:64]
+    return start.startswith(b"{") and (b'"learner"' in head[:1024] or b"learner" in start)
+
+
+def _is_old_xgboost(path: Path) -> Detected:
+    raise broken(
+        path.name, "it is in XGBoost's old binary format, which no current version reads: save it as `.json` or `.ubj`"
+    )
+
+
+def _is_pickle(path: Path, head: bytes) -> bool:
+    """Whether the content is a pickle, perhaps compressed as joblib does it; early protocols only by their names."""
+    if _pickle_start(head):
+        return True
+    named = path.suffix.lower() in _PICKLE_NAMES
+    return (named and head[:1] in b"(c]}lIN\x5d") or _pickle_start(_unpacked(head)) or (named and _packed(head))
+
+
+def _pickle_start(head: bytes) -> bool:
+    return len(head) > 2 and head[0] == 0x80 and 2 <= head[1] <= 5
+
+
+def _packed(head: bytes) -> bool:
+    return head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x5d\0\0", b"\x04\x22M\x18")) or head[:1] == b"\x78"
+
+
+def _unpacked(head: bytes) -> bytes:
+    """The first bytes of compressed content, or nothing."""
+    try:
+        if head.startswith(b"\x1f\x8b"):
+            return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(head, 16)
+        if head.startswith(b"BZh"):
+            return bz2.BZ2Decompressor().decompress(head, 16)
+        if head.startswith((b"\xfd7zXZ\0", b"\x5d\0\0")):
+            return lzma.LZMADecompressor().decompress(head, 16)
+        return zlib.decompressobj().decompress(head, 16) if head[:1] == b"\x78" else b""
+    except (OSError, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile):
+        return b""
+
+
+def _is_skops(path: Path, head: bytes) -> bool:
+    if not head.startswith(b"PK\x03\x04"):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "schema.json" in archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError) as exc:
+        if path.suffix.lower() == ".skops":
+            raise broken(path.name, f"the file is damaged ({cause(exc)}): copy or save it again") from exc
+        return False
+
+
+def _detect_skops(path: Path) -> Detected:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo("schema.json").file_size > _LARGEST_SCHEMA:
+                raise broken(path.name, "its schema is larger than any model's: save it again")
+            schema = json.loads(archive.read("schema.json"))
+        return Detected("sklearn", any(not _harmless(node) for node in _nodes(schema)))
+    except ModelBroken:
+        raise
+    except (zipfile.BadZipFile, OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as exc:
+        raise broken(path.name, f"the file is damaged ({cause(exc)}): copy or save it again") from exc
+
+
+def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
+    """Yield every object that names a type."""
+    waiting = [schema]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+            if "__class__" in value and "__loader__" in value:
+                yield value
+        elif isinstance(value, list):
+            waiting.extend(value)
+
+
+# Types beside skops' own list that are only data once their class is known: boosters read their native text back.
+TRUSTED_TYPES = (
+    "collections.OrderedDict",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
+    "lightgbm.sklearn.LGBMRegressor",
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGBClassifier",
+    "xgboost.sklearn.XGBRegressor",
+)
+_PLAIN_LOADERS = frozenset(
+    (
+        *("JsonNode", "DictNode", "DefaultDictNode", "ListNode", "TupleNode", "SetNode", "SliceNode", "BytesNode"),
+        *(
+            "BytearrayNode",
+            "TypeNode",
+            "ObjectNode",
+            "TreeNode",
+            "SGDNode",
+            "LossNode",
+            "CachedNode",
+            "SparseMatrixNode",
+        ),
+        *("NdArrayNode", "MaskedArrayNode", "DTypeNode", "RandomStateNode", "RandomGeneratorNode"),
+    )
+)
+_PLAIN_BUILTINS = frozenset(("int", "float", "str", "bool", "list", "set", "tuple", "dict", "slice", "bytes", "map"))
+_SKLEARN_INNER = ("sklearn._loss.", "sklearn.tree._tree.Tree", "sklearn.linear_model._sgd_fast.")
+_BIN_MAPPER = "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper"
+
+
+def _harmless(node: dict[str, Any]) -> bool:
+    """Whether skops will take this type without being told to trust it.
+
+    Looser than skops in nothing that is common: what slips through is refused when the model is loaded, since there
+    skops itself decides.
+    """
+    module, name, loader = str(node["__module__"]), str(node["__class__"]), str(node["__loader__"])
+    full = f"{module}.{name}"
+    if loader == "FunctionNode":
+        return module.partition(".")[0] == "numpy" and isinstance(getattr(np, name, None), np.ufunc)
+    if full in TRUSTED_TYPES:
+        return True
+    if loader not in _PLAIN_LOADERS:
+        return False
+    root = module.partition(".")[0]
+    if root == "sklearn":
+        inner = full.startswith(_SKLEARN_INNER) or full == _BIN_MAPPER
+        return inner or (
+            name[:1].isupper() and not name.endswith("Predictor") and not module.startswith("sklearn.utils")
+        )
+    return (
+        (root == "builtins" and name in _PLAIN_BUILTINS)
+        or root == "numpy"
+        or module.startswith("scipy.sparse")
+        or full == "collections.defaultdict"
+    )
+
+
+def _is_onnx(path: Path, _head: bytes) -> bool:
+    """Whether the file is a protobuf message with the fields of an ONNX model: version, graph, operator sets."""
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        memoryview(content) as data,
+    ):
+        seen = {}
+        try:
+            for number, kind, value in protobuf.fields(data):
+                seen[number] = (kind, value if isinstance(value, int) else 0)
+                if isinstance(value, memoryview):
+                    value.release()
+        except ValueError:
+            return path.suffix.lower() == ".onnx"
+    version, graph = seen.get(1, (-1, 0)), seen.get(7, (-1, 0))
+    return version[0] == 0 and 1 <= version[1] < 1000 and graph[0] == 2
+
+
+_Found = Detected | Callable[[Path], Detected]
+_SNIFFERS: tuple[tuple[Callable[[Path, bytes], bool], _Found], ...] = (
+    (_is_lightgbm, Detected("lightgbm", runs_code=False)),
+    (_is_xgboost, Detected("xgboost", runs_code=False)),
+    (lambda _path, head: head.startswith(b"binf"), _is_old_xgboost),
+    (lambda _path, head: head.startswith(b"CBM1"), Detected("catboost", runs_code=False)),
+    (_is_skops, _detect_skops),
+    (_is_pickle, Detected("sklearn", runs_code=True)),
+    (_is_onnx, Detected("onnx", runs_code=False)),
+)
