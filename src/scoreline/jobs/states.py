@@ -54,22 +54,7 @@ def enqueue(connection: Connection, job_id: str) -> bool:
 
 def due_server(connection: Connection) -> str | None:
     """Return the server with a free slot whose first waiting job waits longest. One cheap query."""
-    running = jobs.alias("running")
-    busy = (
-        sa.select(sa.func.count())
-        .select_from(running)
-        .where(running.c.server_id == jobs.c.server_id, running.c.state == JobState.RUNNING)
-        .correlate(jobs)
-        .scalar_subquery()
-    )
-    query = (
-        sa.select(jobs.c.server_id)
-        .join(prediction_servers, prediction_servers.c.id == jobs.c.server_id)
-        .where(_WAITING, busy < prediction_servers.c.slots)
-        .order_by(jobs.c.queued_at, jobs.c.id)
-        .limit(1)
-    )
-    return connection.scalar(query)
+    return connection.scalar(_DUE)
 
 
 def claim(connection: Connection, server_id: str, owner: str) -> Run | None:
@@ -99,8 +84,7 @@ def claim(connection: Connection, server_id: str, owner: str) -> Run | None:
 
 def unowned(connection: Connection) -> tuple[str, int] | None:
     """Return a running job (and its fence) whose lease was given back: it waits for a worker to go on with it."""
-    query = sa.select(jobs.c.id, jobs.c.fence).where(jobs.c.state == JobState.RUNNING, jobs.c.lease_owner.is_(None))
-    row = connection.execute(query.order_by(jobs.c.started_at, jobs.c.id).limit(1)).first()
+    row = connection.execute(_UNOWNED).first()
     return None if row is None else (row.id, row.fence)
 
 
@@ -257,6 +241,34 @@ def grown(counts: Counts, bytes_in: int | None, bytes_out: int) -> dict[str, Any
 
 _FINAL = (JobState.COMPLETED, JobState.ABORTED)
 _WAITING = sa.and_(jobs.c.state == JobState.INITIALIZING, jobs.c.queued_at.is_not(None))
+
+
+def _due() -> sa.Select[str]:
+    running = jobs.alias("running")
+    busy = (
+        sa.select(sa.func.count())
+        .select_from(running)
+        .where(running.c.server_id == jobs.c.server_id, running.c.state == JobState.RUNNING)
+        .correlate(jobs)
+        .scalar_subquery()
+    )
+    return (
+        sa.select(jobs.c.server_id)
+        .join(prediction_servers, prediction_servers.c.id == jobs.c.server_id)
+        .where(_WAITING, busy < prediction_servers.c.slots)
+        .order_by(jobs.c.queued_at, jobs.c.id)
+        .limit(1)
+    )
+
+
+# Built once: idle workers ask these many times a second.
+_DUE = _due()
+_UNOWNED = (
+    sa.select(jobs.c.id, jobs.c.fence)
+    .where(jobs.c.state == JobState.RUNNING, jobs.c.lease_owner.is_(None))
+    .order_by(jobs.c.started_at, jobs.c.id)
+    .limit(1)
+)
 
 
 def _end(
