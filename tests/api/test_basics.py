@@ -9,9 +9,12 @@ from urllib.parse import urlsplit
 import pytest
 
 
-def test_version_is_open_and_silences_newer_clients(api):
-    with api.client("nonsense") as client:
+def test_version_silences_newer_clients_and_tells_a_wrong_token(api):
+    with api.client() as client:
         document = client.get("version/").json()
+    with api.client("nonsense") as client:
+        assert client.get("version/").status_code == 401
+        assert client.get("ping/").json() == {"response": "pong"}
     assert document["major"] == 2
     assert document["minor"] >= 49
     assert document["versionString"] == f"2.{document['minor']}.0"

@@ -292,7 +292,7 @@ def test_an_unknown_deployment_is_a_client_error(dr):
 
 def test_a_wrong_token_is_refused_at_the_start(dr, server):
     with pytest.raises(dr.errors.ClientError) as refused:
-        dr.Client(token="nonsense", endpoint=server.endpoint).get("deployments/")
+        dr.Client(token="nonsense", endpoint=server.endpoint)
     assert refused.value.status_code == 401
 
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import gzip
-import http.client
-import socket
 import threading
 import time
-from contextlib import suppress
-from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 
 from scoreline.errors import SpoolFull
 from scoreline.spool import parts
-from tests.support.api import running_api, wait_for
+from tests.support.api import SlowUpload, running_api, wait_for
 
 CSV = b"x,carrier\n1,AA\n2,BB\n"
 OFFICIAL = "DataRobotPythonClient/3.20.0 (Linux) Python-3.11"
@@ -41,34 +37,6 @@ def aborted(api, job_id):
     """Return the reason once the job is aborted."""
     wait_for(lambda: api.status(job_id)["status"] == "ABORTED")
     return api.status(job_id)["statusDetails"]
-
-
-class Slow:
-    """A request whose body is sent by hand."""
-
-    def __init__(self, api, path, *headers):
-        self.connection = http.client.HTTPConnection(urlsplit(api.url).netloc, timeout=20)
-        self.connection.connect()
-        self.sock = self.connection.sock
-        lines = [f"PUT /api/v2/batchPredictions/{path} HTTP/1.1", "Host: x", f"Authorization: Token {api.token}"]
-        lines += [*headers, "Content-Type: text/csv", "", ""]
-        self.sock.sendall("\r\n".join(lines).encode())
-
-    def send(self, data):
-        self.sock.sendall(data)
-
-    def chunk(self, data):
-        self.sock.sendall(b"%x\r\n%b\r\n" % (len(data), data))
-
-    def answer(self):
-        response = http.client.HTTPResponse(self.sock)
-        response.begin()
-        return response.status, response.read()
-
-    def close(self):
-        with suppress(OSError):
-            self.sock.shutdown(socket.SHUT_RDWR)
-        self.connection.close()
 
 
 @pytest.mark.parametrize("kind", ["text/csv", "text/csv; encoding=utf-8", "TEXT/CSV;charset=latin-1"])
@@ -125,7 +93,7 @@ def test_unknown_jobs_and_second_uploads_are_refused(api):
 
 def test_a_second_upload_does_not_hurt_one_under_way(api):
     job_id = api.job()["id"]
-    slow = Slow(api, f"{job_id}/csvUpload/", f"Content-Length: {len(CSV)}")
+    slow = SlowUpload(api, f"{job_id}/csvUpload/", f"Content-Length: {len(CSV)}")
     slow.send(CSV[:5])
     wait_for(lambda: api.status(job_id)["queued"])
     assert put(api, f"{job_id}/csvUpload/").status_code == 409
@@ -147,7 +115,7 @@ def test_an_empty_upload_ends_the_job(api, content):
 
 def test_the_job_is_queued_with_the_first_bytes_not_before(api):
     job_id = api.job()["id"]
-    slow = Slow(api, f"{job_id}/csvUpload/", "Transfer-Encoding: chunked")
+    slow = SlowUpload(api, f"{job_id}/csvUpload/", "Transfer-Encoding: chunked")
     time.sleep(0.3)
     assert api.status(job_id)["queued"] is False
     slow.chunk(CSV[:4])
@@ -162,7 +130,7 @@ def test_the_job_is_queued_with_the_first_bytes_not_before(api):
 
 def test_with_async_false_the_job_is_queued_when_all_is_there(api):
     job_id = api.job(intakeSettings={"type": "localFile", "async": False})["id"]
-    slow = Slow(api, f"{job_id}/csvUpload/", f"Content-Length: {len(CSV)}")
+    slow = SlowUpload(api, f"{job_id}/csvUpload/", f"Content-Length: {len(CSV)}")
     slow.send(CSV[:5])
     wait_for(lambda: "bytes so far" in api.status(job_id)["statusDetails"])
     assert api.status(job_id)["queued"] is False
@@ -175,7 +143,7 @@ def test_with_async_false_the_job_is_queued_when_all_is_there(api):
 @pytest.mark.parametrize("header", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
 def test_a_client_that_breaks_off_ends_the_job_with_the_byte_count(api, header):
     job_id = api.job()["id"]
-    slow = Slow(api, f"{job_id}/csvUpload/", header)
+    slow = SlowUpload(api, f"{job_id}/csvUpload/", header)
     (slow.chunk if "chunked" in header else slow.send)(CSV)
     wait_for(lambda: api.status(job_id)["queued"])
     slow.close()
@@ -186,13 +154,13 @@ def test_a_client_that_breaks_off_ends_the_job_with_the_byte_count(api, header):
 
 def test_a_client_that_breaks_off_before_the_first_byte_ends_the_job(api):
     job_id = api.job()["id"]
-    Slow(api, f"{job_id}/csvUpload/", "Content-Length: 1000").close()
+    SlowUpload(api, f"{job_id}/csvUpload/", "Content-Length: 1000").close()
     assert "after 0 bytes" in aborted(api, job_id)
 
 
 def test_a_client_that_falls_silent_ends_the_job(api):
     job_id = api.job()["id"]
-    slow = Slow(api, f"{job_id}/csvUpload/", "Content-Length: 1000")
+    slow = SlowUpload(api, f"{job_id}/csvUpload/", "Content-Length: 1000")
     slow.send(CSV)
     status, body = slow.answer()
     slow.close()
@@ -259,12 +227,12 @@ def test_a_failure_inside_ends_the_job(api, monkeypatch, caplog):
 
 def test_an_expected_continue_is_sent_only_when_the_body_is_wanted(api):
     job_id = api.job()["id"]
-    slow = Slow(api, f"{job_id}/csvUpload/", f"Content-Length: {len(CSV)}", "Expect: 100-continue")
+    slow = SlowUpload(api, f"{job_id}/csvUpload/", f"Content-Length: {len(CSV)}", "Expect: 100-continue")
     assert slow.sock.recv(100).startswith(b"HTTP/1.1 100")
     slow.send(CSV)
     assert slow.answer()[0] == 202
     slow.close()
-    second = Slow(api, "0000/csvUpload/", "Content-Length: 5", "Expect: 100-continue")
+    second = SlowUpload(api, "0000/csvUpload/", "Content-Length: 5", "Expect: 100-continue")
     assert second.answer()[0] == 404
     second.close()
 
@@ -372,7 +340,7 @@ def test_more_bytes_than_announced_end_the_job(api, settings):
     """The cut falls on a line end, so that only the rest tells: it looks like a request that is none."""
     job_id = api.job(**settings)["id"]
     path = f"{job_id}/csvUpload/part/0/" if settings else f"{job_id}/csvUpload/"
-    slow = Slow(api, path, f"Content-Length: {len(CSV)}")
+    slow = SlowUpload(api, path, f"Content-Length: {len(CSV)}")
     slow.send(CSV + b"3,CC\r\n")
     status, body = slow.answer()
     assert slow.sock.recv(1) == b""  # the connection is of no use any more
@@ -396,7 +364,7 @@ def test_utf_8_from_the_official_client_in_a_job_of_another_encoding_is_refused(
 def test_a_broken_part_can_be_sent_again_without_async_only(api):
     for intake, expected in ((PARTS, "INITIALIZING"), (ASYNC, "ABORTED")):
         job_id = api.job(intakeSettings=intake)["id"]
-        slow = Slow(api, f"{job_id}/csvUpload/part/0/", "Content-Length: 1000")
+        slow = SlowUpload(api, f"{job_id}/csvUpload/part/0/", "Content-Length: 1000")
         slow.send(CSV)
         time.sleep(0.2)
         slow.close()

@@ -5,12 +5,15 @@ What these would do is done by hand: `run` claims a job, `rows` writes a block o
 
 from __future__ import annotations
 
+import http.client
 import shutil
+import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -152,6 +155,34 @@ class Api:
             query = {"status": ["INITIALIZING", "RUNNING"], "limit": 1000}
             for job in client.get("batchPredictions/", params=query).json()["data"]:
                 client.delete(f"batchPredictions/{job['id']}/")
+
+
+class SlowUpload:
+    """An upload whose body is sent by hand; `path` is below batchPredictions/."""
+
+    def __init__(self, api, path, *headers):
+        self.connection = http.client.HTTPConnection(urlsplit(api.url).netloc, timeout=20)
+        self.connection.connect()
+        self.sock = self.connection.sock
+        lines = [f"PUT /api/v2/batchPredictions/{path} HTTP/1.1", "Host: x", f"Authorization: Token {api.token}"]
+        lines += [*headers, "Content-Type: text/csv", "", ""]
+        self.sock.sendall("\r\n".join(lines).encode())
+
+    def send(self, data):
+        self.sock.sendall(data)
+
+    def chunk(self, data):
+        self.sock.sendall(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def answer(self):
+        response = http.client.HTTPResponse(self.sock)
+        response.begin()
+        return response.status, response.read()
+
+    def close(self):
+        with suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+        self.connection.close()
 
 
 def wait_for(found, seconds: float = 10.0):

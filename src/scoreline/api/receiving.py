@@ -7,7 +7,7 @@ disk: pieces go to a writer that has its own thread, and what may block runs in 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, ParamSpec, Protocol, Self, TypeVar
@@ -87,9 +87,9 @@ def announced_bytes(request: Request) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
 
 
-def note_surplus(scope: MutableMapping[str, Any]) -> None:
-    """Mark a request whose body is followed by bytes that are no further request; for the HTTP server to call."""
-    scope.setdefault("state", {})[_SURPLUS] = True
+def note_surplus(state: dict[str, Any]) -> None:
+    """Mark a request (by its state) whose body is followed by bytes that are no request; the HTTP server calls it."""
+    state[_SURPLUS] = True
 
 
 def check_surplus(request: Request) -> None:

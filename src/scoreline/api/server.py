@@ -124,7 +124,7 @@ class _Protocol(HttpToolsProtocol):
         if cycle is not None and not cycle.response_complete and not cycle.more_body:
             self._surplus = True
             cycle.keep_alive = False
-            note_surplus(cycle.scope)
+            note_surplus(cycle.scope["state"])
             return
         body = b'{"message":"' + msg.encode("ascii", "replace").replace(b'"', b"'") + b'"}'
         head = (

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from scoreline import __version__
+from scoreline.api.calls import Called
 from scoreline.api.jsonio import JsonResponse
 
 router = APIRouter(tags=["version"])
@@ -15,14 +16,19 @@ _MAJOR, _MINOR = 2, 999
 
 
 @router.get("/version/")
-def version() -> Response:
-    """Return the version of the API; open to everybody."""
+def version(_call: Called) -> Response:
+    """Return the version of the API. It asks for a token, so that a wrong one is told when a client starts."""
     return JsonResponse(
         {
             "major": _MAJOR,
             "minor": _MINOR,
             "versionString": f"{_MAJOR}.{_MINOR}.0",
-            "releasedVersion": f"{_MAJOR}.{_MINOR}.0",
             "scoreline": __version__,
         }
     )
+
+
+@router.get("/ping/")
+async def ping() -> Response:
+    """Say that the API answers; open to everybody, for load balancers."""
+    return JsonResponse({"response": "pong"})
