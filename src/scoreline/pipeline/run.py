@@ -35,9 +35,9 @@ from scoreline.types import (
 POLL_SECONDS = 0.2  # a stop is noticed within this time
 STOP_SECONDS = 5.0  # how long calls under way may take to come back after it
 
-# Beside the chunks that are being scored: one more thread parses and formats meanwhile, and one chunk waits.
-_MORE_THREADS = 1
-_MORE_HELD = 2
+# Beside the chunks that are being scored: two more threads parse and format meanwhile, and one chunk waits.
+_MORE_THREADS = 2
+_MORE_HELD = 3
 
 
 @dataclass(frozen=True, slots=True)
