@@ -73,10 +73,11 @@ class Scoring:
         """Score through the official client and the server."""
         assert self.server is not None
         with measure.PssSampler([self.server.pid], role) as sampler:
-            before = measure.cpu_of([self.server.pid])
+            before = measure.cpu_of([self.server.pid], role)
             [run] = self.by_client(self.source, self.target("client"), started=sampler.watch)
-            spent = measure.cpu_of([self.server.pid]) - before
-        return Usage(run["wall"], run["cpu"] + spent, sampler.total, sampler.peaks)
+            after = measure.cpu_of([self.server.pid], role)
+        spent = {name: used - before.get(name, 0.0) for name, used in after.items()} | {"client": run["cpu"]}
+        return Usage(run["wall"], sum(spent.values()), sampler.total, sampler.peaks, spent)
 
     def by_client(
         self, source: Path, target: Path, repeat: int = 1, started: Callable[[int], None] = lambda _: None
@@ -140,6 +141,9 @@ def _show(workload: str, result: dict, ways: list[str]) -> None:
         )
     for way in ways[1:]:
         peaks = ", ".join(f"{name} {peak / 1e6:.0f}" for name, peak in sorted(result[way]["peaks"].items()))
+        parts = result[way]["runs"][-1]["cpu_by"]
+        if parts:
+            print(f"  {way}: CPU s of the last run: " + ", ".join(f"{n} {s:.1f}" for n, s in sorted(parts.items())))
         print(f"  {way}: outputs agree within {result[way]['greatest difference']:g}; peak MB a process: {peaks}")
 
 

@@ -20,12 +20,13 @@ _SAMPLE_SECONDS = 0.15
 
 @dataclass
 class Usage:
-    """One run: seconds, and peaks in bytes by role; `total` is the peak of the sum."""
+    """One run: seconds (`cpu_by`: by role), and peaks in bytes by role; `total` is the peak of the sum."""
 
     wall: float = 0.0
     cpu: float = 0.0
     total: int = 0
     peaks: dict[str, int] = field(default_factory=dict)
+    cpu_by: dict[str, float] = field(default_factory=dict)
 
 
 class PssSampler:
@@ -100,14 +101,16 @@ def tree(roots: Iterable[int]) -> list[int]:
     return list(found)
 
 
-def cpu_of(roots: Iterable[int]) -> float:
-    """Return the CPU seconds that running trees have used so far, those of ended and awaited children included."""
-    total = 0.0
+def cpu_of(roots: Iterable[int], name: Callable[[list[str]], str]) -> dict[str, float]:
+    """Return the CPU seconds by role that running trees have used so far, those of their ended children included."""
+    spent: dict[str, float] = {}
     for pid in tree(roots):
         with contextlib.suppress(psutil.Error):
-            times = psutil.Process(pid).cpu_times()
-            total += times.user + times.system + times.children_user + times.children_system
-    return total
+            process = psutil.Process(pid)
+            times, role = process.cpu_times(), name(process.cmdline())
+            used = times.user + times.system + times.children_user + times.children_system
+            spent[role] = spent.get(role, 0.0) + used
+    return spent
 
 
 def _pss(pid: int) -> int:

@@ -184,7 +184,7 @@ def show_rows() -> None:
         table = [next(file).rstrip("\n").split(",") for _ in range(6)]
     shown = [[short(cell) for cell in row] for row in table]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    step(f"The first rows of {OUTPUT.relative_to(HERE.parent)}")
+    step(f"The first rows of {OUTPUT.relative_to(HERE.parent)} (_PREDICTION and some digits left out here)")
     for row in shown:
         print("    " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
 

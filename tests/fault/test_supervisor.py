@@ -49,6 +49,30 @@ def test_a_killed_part_comes_back_and_all_works_again(running: Served, name: str
     assert running.process.poll() is None
 
 
+def test_a_job_goes_on_when_its_worker_is_killed(running: Served, tmp_path: Path) -> None:
+    text, expected = tiny.rows(40_000)
+    half = text.index("\n", len(text) // 2) + 1
+    words = ("score", "-", "-o", "out.csv", "--deployment", "churn", "--passthrough", "id")
+    process = subprocess.Popen(
+        [*SCORELINE, *words], stdin=subprocess.PIPE, env={**clean_environment(), **running.env}, cwd=tmp_path
+    )
+    assert process.stdin is not None
+    process.stdin.write(text[:half].encode())
+    process.stdin.flush()
+    until(
+        lambda: "RUNNING" in scoreline("jobs", "list", "--limit", "1", env=running.env).stdout, what="the job's start"
+    )
+    worker = running.part("worker")
+    assert worker is not None
+    worker.kill()
+    process.stdin.write(text[half:].encode())
+    process.stdin.close()
+    assert process.wait(60) == 0
+    lines = (tmp_path / "out.csv").read_text().splitlines()[1:]
+    assert [line.split(",")[-1] for line in lines] == [f"{number:05d}" for number in range(40_000)]
+    assert [float(line.split(",")[0]) for line in lines] == expected.tolist()
+
+
 def test_parts_keep_their_address_when_they_come_back(running: Served) -> None:
     api = running.part("api")
     assert api is not None

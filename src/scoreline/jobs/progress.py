@@ -41,6 +41,7 @@ class RunProgress:
         self._taken_lines = 0
         self._reason: RunStopped | None = None
         self._over = threading.Event()
+        self._server_url: str | None = None
         self._thread = threading.Thread(target=self._beat, name=f"lease of {run.job_id}", daemon=True)
 
     def __enter__(self) -> Self:
@@ -52,6 +53,13 @@ class RunProgress:
     ) -> None:
         self._over.set()
         self._thread.join()
+
+    def watch_server(self, url: str) -> None:
+        """Ask the run to end, for a new one to go on, when the job's server is no longer found at this address.
+
+        A server that is started again may come up elsewhere; the run's ticket knows the old place only.
+        """
+        self._server_url = url
 
     def report(self, snapshot: Snapshot) -> None:
         """Keep the latest state of the run; the heartbeat stores it."""
@@ -117,11 +125,14 @@ class RunProgress:
                 _log.warning("The lease could not be renewed", job_id=self._run.job_id, cause=exc.message)
 
     def look(self) -> None:
-        """Find out whether the run has its job still. Raises StoreError."""
+        """Find out whether the run has its job still, and its server its address. Raises StoreError."""
         with self._store.read() as connection:
-            holds = states.holds(connection, self._run)
-        if not holds:
+            url = states.server_of(connection, self._run)
+        if url is None:
             self._find_reason()
+        elif self._server_url is not None and url != self._server_url and self._reason is None:
+            self.log(f"The prediction server has moved to {url}; the job goes on there.")
+            self.stop(ShuttingDown("The prediction server has another address; the job goes on with a new run."))
 
     def _find_reason(self) -> None:
         with self._store.read() as connection:

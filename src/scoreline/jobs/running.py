@@ -95,6 +95,7 @@ class JobRun:
     def _do(self) -> None:
         job = self._patiently(self._find)
         with ticket.opened(self._store, self._spool.url, job) as built:
+            self._progress.watch_server(built.server.url)
             ledger = StoreLedger(self._store, self._run, stopped=lambda: self._progress.reason)
             done = self._engine(built, ledger, self._progress)
             self._patiently(lambda: self._complete(done))

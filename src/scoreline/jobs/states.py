@@ -108,10 +108,8 @@ def adopt(connection: Connection, job_id: str, fence: int, beat: int | None, own
     silent = row.silent_runs + 1
     if not _changed(connection, jobs.update().where(mine).values(_taken(owner) | {"silent_runs": silent})):
         return None
-    why = "went down" if row.lease_owner is None else "was silent"
-    store.add_log(
-        connection, job_id, [f"Job taken over at {clock(now())} as run {fence + 1}, because its worker {why}"]
-    )
+    how = "taken up again" if row.lease_owner is None else "taken over from a worker that was silent"
+    store.add_log(connection, job_id, [f"Job {how} at {clock(now())} as run {fence + 1}"])
     return Run(job_id, fence + 1, owner)
 
 
@@ -210,9 +208,10 @@ def held(run: Run) -> sa.ColumnElement[bool]:
     )
 
 
-def holds(connection: Connection, run: Run) -> bool:
-    """Tell whether the run has its job."""
-    return connection.scalar(sa.select(sa.literal(1)).select_from(jobs).where(held(run))) is not None
+def server_of(connection: Connection, run: Run) -> str | None:
+    """Return the present address of the server that the run's job uses; None when the run does not have its job."""
+    query = sa.select(prediction_servers.c.url).join(jobs, jobs.c.server_id == prediction_servers.c.id)
+    return connection.scalar(query.where(held(run)))
 
 
 def state_of(connection: Connection, job_id: str) -> JobState | None:

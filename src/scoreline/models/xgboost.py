@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scoreline.errors import DataRefused, ModelBroken
+from scoreline.models import ubjson
 from scoreline.models.base import (
     Values,
     both_classes,
@@ -38,8 +39,11 @@ def load(path: Path, *, trusted: bool = False, threads: int = 1) -> XGBoostModel
     """Load a model file; running no code, it needs no trust. Raises ModelBroken, SetupError."""
     del trusted
     library = require("xgboost", "Loading an XGBoost model")
+    content = path.read_bytes()
     with loading(path.name, "XGBoost"), library.config_context(verbosity=0):
-        booster = library.Booster(params={"nthread": threads}, model_file=str(path))
+        if content.startswith(b"{") and not content[1:].lstrip().startswith(b'"'):
+            ubjson.check(content)
+        booster = library.Booster(params={"nthread": threads}, model_file=bytearray(content))
         return XGBoostModel(booster, path.name, threads)
 
 

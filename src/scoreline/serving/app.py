@@ -20,7 +20,7 @@ from scoreline.serving.predictor import Predictor
 from scoreline.serving.web import HANDLERS, JsonResponse, RequestIds
 
 _log = structlog.get_logger(__name__)
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 
 
 def create_app(config: PredictorConfig, public_url: str | None = None) -> ASGIApp:
@@ -72,7 +72,7 @@ async def _register(predictor: Predictor, url: str) -> None:
             if pause >= 1:  # the API may just be starting
                 _log.warning("not registered yet", cause=error.message)
             await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            pause = min(1.5 * pause, _LONGEST_PAUSE)
         else:
             _log.info("registered", name=config.name, url=url)
             return

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx2
 
-from scoreline.errors import NotFound, Overloaded, ServerUnavailable
+from scoreline.errors import ModelBroken, NotFound, Overloaded, ServerUnavailable
 from scoreline.serving.documents import Introspection, Package
 from scoreline.types import JsonObject
 
@@ -94,9 +94,19 @@ def _check(response: httpx2.Response, what: str) -> None:
             f"The API refuses the prediction server's own token ({status}); "
             "start it with a valid SCORELINE_PREDICTOR_TOKEN."
         )
+    if status == 422:
+        raise ModelBroken(_message(response) or f"{what} cannot be served; deploy it again.")
     if status in {429, 500, 502, 503, 504}:
         raise Overloaded(f"The API cannot say anything about {what} now ({status}); try again.", retry_after=1)
     raise ServerUnavailable(f"The API answers {status} when asked about {what}; check the predictor's API URL.")
+
+
+def _message(response: httpx2.Response) -> str:
+    try:
+        document = response.json()
+    except (ValueError, httpx2.StreamError):
+        return ""
+    return str(document.get("message") or "") if isinstance(document, dict) else ""
 
 
 def _unreachable(what: str, error: Exception) -> Overloaded:

@@ -5,6 +5,7 @@ import pytest
 from scoreline.errors import Cancelled, LostLease, ShuttingDown, StoreError
 from scoreline.jobs import lease, states
 from scoreline.jobs.progress import RunProgress
+from scoreline.store.tables.registry import prediction_servers
 from scoreline.types import Counts, Snapshot
 from tests.unit.jobs.world import wait_for
 
@@ -72,6 +73,25 @@ def test_an_abort_is_noticed_within_a_second_at_the_usual_pace(sqlite_world):
         sqlite_world.store.run(lambda c: states.abort(c, run.job_id, "Cancelled"))
         wait_for(lambda: link.reason is not None)
         assert time.monotonic() - begun < 1.0
+
+
+def test_a_server_that_moves_ends_the_run_for_a_new_one(world, run):
+    def move(url):
+        with world.store.begin() as connection:
+            connection.execute(prediction_servers.update().values(url=url))
+
+    with progress(world, run) as link:
+        link.watch_server("http://127.0.0.1:9")
+        time.sleep(0.1)
+        assert link.reason is None
+        move("http://127.0.0.1:10")
+        wait_for(lambda: link.reason is not None)
+        with pytest.raises(ShuttingDown):
+            link.stop_requested()
+        link.flush()
+    assert (
+        world.logs(run.job_id)[-1] == "The prediction server has moved to http://127.0.0.1:10; the job goes on there."
+    )
 
 
 def test_a_lost_lease_reaches_the_run(world, run):

@@ -16,6 +16,7 @@ from scoreline.jobs.worker import Worker
 from scoreline.settings import Settings
 from scoreline.spool import open_spool
 from scoreline.store.tables.access import tokens as token_table
+from scoreline.store.tables.registry import prediction_servers
 from scoreline.types import Counts, Flush, Position, Receipt, Snapshot
 from tests.unit.jobs.world import wait_for
 
@@ -314,6 +315,27 @@ def test_a_shutdown_gives_the_job_back_and_the_next_worker_goes_on(world, spool)
     assert second.starts == [5]
     assert second.tickets[0].fence == 2
     assert second.tickets[0].server.token != first.tickets[0].server.token
+
+
+def test_a_server_that_comes_up_elsewhere_is_found_there(world, spool):
+    reached = threading.Event()
+
+    def hook(number, ticket, progress):
+        if number == 5 and ticket.server.url.endswith(":9"):
+            reached.set()
+            while not progress.stop_requested():
+                time.sleep(0.01)
+
+    engine = Engine(hook)
+    job_id = world.job()
+    with working(world, spool, engine):
+        assert reached.wait(10)
+        with world.store.begin() as connection:
+            connection.execute(prediction_servers.update().values(url="http://127.0.0.1:10"))
+        wait_for(ended(world, job_id))
+    assert world.get(job_id).state is JobState.COMPLETED
+    assert [ticket.server.url[-3:] for ticket in engine.tickets] == ["1:9", ":10"]
+    assert engine.starts == [0, 5]
 
 
 def test_a_frozen_worker_loses_its_job_and_leaves_quietly_when_it_wakes(world, spool):
