@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from tests.support.api import wait_for
 from tests.support.boosters import as_csv, read_csv, sample
 
 IDS = ["007", "1e3", " x ", 'say "hi"', "a,b", "line\nbreak", "é€", "", "nan", "0.10"]
@@ -216,6 +219,41 @@ def test_lists_and_deletes(dr, models, tmp_path):
     assert refused.value.status_code == 409
     with pytest.raises(dr.errors.AsyncProcessUnsuccessfulError):
         waiting.wait_for_completion()
+
+
+def test_deleting_a_running_job_ends_everything_within_seconds(dr, server, models):
+    job = _without_data(dr, models)
+    answers = []
+
+    def blocks():
+        yield as_csv(sample(1000))
+        while not answers:
+            yield b"1,2,3\n" * 100
+            time.sleep(0.05)
+
+    def upload():
+        with server.http() as http:
+            path = f"batchPredictions/{job.id}/csvUpload/"
+            return http.put(path, content=blocks(), headers={"Content-Type": "text/csv"})
+
+    with ThreadPoolExecutor() as pool:
+        uploaded = pool.submit(upload)
+        wait_for(lambda: job.get_status()["scored_rows"] > 0, 30)
+        start = time.monotonic()
+        job.delete()
+        assert job.get_status()["status"] == "ABORTED"
+        rows = job.get_status()["scored_rows"]
+        # The next job has the place at once.
+        next_job = _without_data(dr, models)
+        with server.http() as http:
+            path = f"batchPredictions/{next_job.id}/csvUpload/"
+            http.put(path, content=as_csv(sample(3)), headers={"Content-Type": "text/csv"})
+        wait_for(lambda: next_job.get_status()["status"] == "COMPLETED")
+        assert time.monotonic() - start < 5
+        answers.append("enough")
+        assert uploaded.result(20).status_code == 422
+    assert "Cancelled by admin" in job.get_status()["status_details"]
+    assert job.get_status()["scored_rows"] == rows
 
 
 def _without_data(dr, models):

@@ -76,18 +76,18 @@ class Call:
         return self.installation.settings
 
 
-def _call(request: Request) -> Call:
-    """Authenticate; runs in the thread pool because it reads the database. Raises NotAuthenticated."""
+def call_of(request: Request) -> Call:
+    """Authenticate; belongs in a thread, because it reads the database. Raises NotAuthenticated."""
     here = installation(request)
     return Call(request, authenticate(here.store, _secret(request)), Links(request), here)
 
 
-def _service_call(call: Annotated[Call, Depends(_call)]) -> Call:
+def _service_call(call: Annotated[Call, Depends(call_of)]) -> Call:
     require_right(call.caller, "predictor")
     return call
 
 
-Called = Annotated[Call, Depends(_call)]
+Called = Annotated[Call, Depends(call_of)]
 """Parameter of a handler that any caller may use."""
 
 ServiceCalled = Annotated[Call, Depends(_service_call)]

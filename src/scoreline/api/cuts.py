@@ -10,6 +10,7 @@ from scoreline.types import CsvDialect
 
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
 _SAMPLE = "id,1\r\n"
+_MARK = "\ufeff"
 
 
 class PartCheck:
@@ -70,10 +71,14 @@ class _Scan:
         self._opens_after = frozenset((dialect.delimiter, "\n", "\r"))
         self.inside = False
         self.last = "\n"  # the character before the next block
+        self._begun = False
         self._closed = False  # the last character closed a field, unless the next one is a quote, too
 
     def feed(self, text: str) -> None:
         """Go on with the next stretch of text."""
+        if text and not self._begun:
+            self._begun = True
+            text = text.removeprefix(_MARK)
         if not text:
             return
         quote, at = self._quote, 0
