@@ -1,0 +1,104 @@
+"""Reading ahead: bounded, in order, with the source's errors in their place; decoding across block borders."""
+
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scoreline.errors import SourceError
+from scoreline.pipeline.fetch import Decoded, ReadAhead, is_utf8
+
+
+def test_no_more_than_the_limit_is_read_ahead():
+    asked = []
+
+    def blocks():
+        for i in range(100):
+            asked.append(i)
+            yield b"x" * 100
+
+    ahead = ReadAhead(blocks(), limit=500)
+    for taken in range(100):
+        time.sleep(0.002)
+        assert len(asked) <= taken + 7
+        assert next(ahead) == b"x" * 100
+    with pytest.raises(StopIteration):
+        next(ahead)
+
+
+def test_a_pause_is_told_and_an_error_comes_after_the_blocks_before_it():
+    go = threading.Event()
+
+    def blocks():
+        yield b"a"
+        go.wait(10)
+        yield b"b"
+        raise SourceError("broken")
+
+    ahead = ReadAhead(blocks(), idle=0.01)
+    assert next(ahead) == b"a"
+    assert next(ahead) is None
+    go.set()
+    rest = (block for block in ahead if block is not None)
+    assert next(rest) == b"b"
+    with pytest.raises(SourceError, match="broken"):
+        next(rest)
+
+
+def test_closing_ends_the_thread_and_closes_the_source():
+    closed = threading.Event()
+
+    def blocks():
+        try:
+            while True:
+                yield b"x" * 1000
+        finally:
+            closed.set()
+
+    ahead = ReadAhead(blocks(), limit=1000)
+    next(ahead)
+    ahead.close()
+    assert closed.wait(5)
+    ahead.join(5)
+    with pytest.raises(StopIteration):
+        next(ahead)
+
+
+@given(
+    st.text(max_size=30),
+    st.sampled_from(["utf-8", "utf-16", "utf-16-be", "utf-32", "utf-7", "gb18030"]),
+    st.integers(1, 5),
+    st.integers(0, 40),
+)
+def test_text_is_the_same_wherever_blocks_end(text, encoding, step, skip):
+    data = text.encode(encoding)
+    decoded = Decoded(iter([data[i : i + step] for i in range(0, len(data), step)]), encoding, skip)
+    plain = data.decode(encoding).encode()  # as Python reads it back: a mark at the start is none of the text
+    assert b"".join(decoded) == plain[skip:]
+    assert (decoded.bytes_in, decoded.bytes_out) == (len(data), len(plain))
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding", "offset"),
+    [
+        (b"ab\xff", "ascii", 2),
+        (b"ab\x81", "shift_jis", 2),
+        (b"a\0b\0c", "utf-16-le", 4),
+        (b"\0\xd8a\0", "utf-16-le", 0),
+    ],
+)
+@pytest.mark.parametrize("step", [1, 2, 100])
+def test_the_byte_at_fault_is_named(data, encoding, offset, step):
+    blocks = iter([data[i : i + step] for i in range(0, len(data), step)])
+    with pytest.raises(SourceError, match=f"byte at offset {offset} is not text in the encoding {encoding}"):
+        b"".join(Decoded(blocks, encoding))
+
+
+def test_spellings_of_utf8():
+    assert is_utf8("UTF8")
+    assert is_utf8("utf-8-sig")
+    assert not is_utf8("latin-1")
+    with pytest.raises(SourceError, match="'klingon'"):
+        is_utf8("klingon")
