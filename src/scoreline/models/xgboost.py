@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ _PROBABILITY = frozenset(("binary:logistic", "multi:softprob"))
 _LABELS_FROM_MARGIN = "multi:softmax"
 _REGRESSION = ("reg:", "count:", "survival:aft")
 _LINEAR = "gblinear"
+_CUTS_TEXTS_RIGHT = (3, 3)
+_VERSION = re.compile(rb'version(?:"\s*:\s*\[\s*(\d+)\s*,\s*(\d+)|\[#L.{8}i(.)i(.))', re.DOTALL)
 
 
 def load(path: Path, *, trusted: bool = False, threads: int = 1) -> XGBoostModel:
@@ -44,7 +47,7 @@ def load(path: Path, *, trusted: bool = False, threads: int = 1) -> XGBoostModel
         if content.startswith(b"{") and not content[1:].lstrip().startswith(b'"'):
             ubjson.check(content)
         booster = library.Booster(params={"nthread": threads}, model_file=bytearray(content))
-        return XGBoostModel(booster, path.name, threads)
+        return XGBoostModel(booster, path.name, threads, version=_written_by(content))
 
 
 def from_object(model: Any, name: str, threads: int) -> XGBoostModel:
@@ -68,6 +71,7 @@ class XGBoostModel:
         labels: tuple[str, ...] | None = None,
         missing: float = np.nan,
         wrapped: bool = False,
+        version: tuple[int, int] = (0, 0),
     ) -> None:
         self._booster = booster
         self._threads = threads
@@ -83,6 +87,7 @@ class XGBoostModel:
         best = attributes.get("best_iteration") if wrapped or "scikit_learn" in attributes else None
         self._iterations = (0, 0) if best is None or self._linear else (0, int(best) + 1)
         self._categories = _categories(booster)
+        _check_texts(self._categories, version, name)
         self.info = ModelInfo(
             format="xgboost",
             target_type=target_type,
@@ -154,6 +159,34 @@ def _categories(booster: Any) -> dict[str, pa.Array]:
         return {}
     stored = booster.get_categories(export_to_arrow=True).to_arrow()
     return {name: values for name, values in stored or () if values is not None and len(values)}
+
+
+def _check_texts(categories: dict[str, pa.Array], version: tuple[int, int], name: str) -> None:
+    """Refuse texts beyond ASCII from versions that cut them at the wrong places (XGBoost's pull request 12371)."""
+    if version >= _CUTS_TEXTS_RIGHT:
+        return
+    for column, values in categories.items():
+        if any(not str(value).isascii() for value in _decoded(values)):
+            raise broken(
+                name,
+                f"XGBoost before 3.3 stores categories beyond ASCII wrongly, as those of the column {column!r}: train "
+                "it with plain ASCII categories, or with whole numbers",
+            )
+
+
+def _decoded(values: pa.Array) -> list[Any]:
+    # Text cut within a letter is not even UTF-8.
+    if not pa.types.is_string(values.type):
+        return []
+    return [value.decode("utf-8", "replace") for value in values.cast(pa.binary()).to_pylist()]
+
+
+def _written_by(content: bytes) -> tuple[int, int]:
+    """Return the version of XGBoost that wrote a file, as its last entry says; (0, 0) if it does not."""
+    found = _VERSION.search(content[-200:])
+    if not found:
+        return 0, 0
+    return (int(found[1]), int(found[2])) if found[1] else (found[3][0], found[4][0])
 
 
 def _features(booster: Any, categories: dict[str, pa.Array], name: str) -> tuple[Feature, ...]:

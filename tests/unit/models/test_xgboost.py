@@ -10,6 +10,7 @@ import xgboost as xgb
 
 from scoreline import models
 from scoreline.errors import DataRefused, ModelBroken
+from scoreline.models import xgboost
 from scoreline.types import TargetType
 from tests.unit.models.support import batch, kinds, table
 
@@ -18,7 +19,8 @@ SMALL = {"max_depth": 3, "nthread": 1}
 
 def categorised():
     frame, yes_no, three, score = table()
-    data = frame.assign(city=pd.Categorical(frame.city), rooms=pd.Categorical(frame.rooms), whole=frame.rooms * 2)
+    city = frame.city.replace("Köln", "Cologne")
+    data = frame.assign(city=pd.Categorical(city), rooms=pd.Categorical(frame.rooms), whole=frame.rooms * 2)
     data.loc[::9, "city"] = None
     return data, (yes_no == "yes").astype(int), pd.Categorical(three).codes, score
 
@@ -43,6 +45,32 @@ def test_binary_with_categories(tmp_path, suffix):
     positive = own.predict_proba(data)[:, 1].astype(float)
     np.testing.assert_array_equal(values[:, 1], positive)
     np.testing.assert_array_equal(values[:, 0], 1 - positive)
+
+
+@pytest.mark.parametrize("suffix", ["json", "ubj"])
+def test_texts_that_xgboost_stores_wrongly_are_refused(tmp_path, suffix):
+    """Up to 3.2 it counts letters where it should count bytes: "Köln", "Lima" become "Köl", "nLim"."""
+    frame, _yes, _three, score = table()
+    train = xgb.DMatrix(pd.DataFrame({"city": pd.Categorical(frame.city)}), label=score, enable_categorical=True)
+    xgb.train(SMALL, train, 2).save_model(tmp_path / f"m.{suffix}")
+    if tuple(map(int, xgb.__version__.split(".")[:2])) >= (3, 3):
+        assert models.load(tmp_path / f"m.{suffix}", trusted=False).info.features
+        return
+    with pytest.raises(ModelBroken, match=r"categories beyond ASCII wrongly.*'city'"):
+        models.load(tmp_path / f"m.{suffix}", trusted=False)
+
+
+@pytest.mark.parametrize(
+    ("tail", "version"),
+    [
+        (b'"version":[3,2,0]}', (3, 2)),
+        (b'"version": [ 3, 10, 1 ] }', (3, 10)),
+        (b"\x07version[#L\0\0\0\0\0\0\0\x03i\x03i\x02i\0}", (3, 2)),
+        (b"nothing", (0, 0)),
+    ],
+)
+def test_version_that_wrote_a_file(tail, version):
+    assert xgboost._written_by(b"x" * 300 + tail) == version
 
 
 def test_category_unknown_to_the_model_is_a_row_error(tmp_path):
