@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -150,6 +151,7 @@ def score(
     about = model_options.ModelWords(target, target_type, positive_class, class_labels, None, feature_type)
     _check_together(deployment, model, about, trust=trust, words=words)
     if model is not None:
+        _one_thread_a_call()
         from scoreline.cli import local  # noqa: PLC0415 -- start-up time of the other commands
 
         result = local.score(model, about, words, source, output, trusted=trust, quiet=quiet or json)
@@ -163,6 +165,16 @@ def score(
         from scoreline.cli.output import show_json  # noqa: PLC0415 -- start-up time of the other commands
 
         show_json(result)
+
+
+def _one_thread_a_call() -> None:
+    """Keep numeric libraries from threads of their own: chunks are scored side by side already.
+
+    They read these variables when they are loaded, so this comes before.
+    """
+    for library in ("OMP", "OPENBLAS", "MKL", "BLIS"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    os.environ.setdefault("VECLIB_MAXIMUM_THREADS", "1")
 
 
 def _check_together(
