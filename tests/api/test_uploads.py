@@ -318,7 +318,7 @@ CUT = [
     (b'x,y\r\n1,"a\r\n', "quoted field"),
     (b'x,y\r\n1,"a ""quoted"" b\r\n', "quoted field"),
     ("x,y\r\n1,é".encode()[:-1], "character"),
-    (gzip.compress(b"x\r\n1\r\n"), "compressed"),
+    (gzip.compress(b"x\r\n1\r\n", mtime=0), "compressed"),
     (b"", "empty"),
 ]
 
