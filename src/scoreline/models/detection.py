@@ -170,9 +170,10 @@ def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
             waiting.extend(value)
 
 
-# Types beside skops' own list that are only data once their class is known: boosters read their native text back.
+# Types beside skops' own list that are only data: boosters read their native format back.
 TRUSTED_TYPES = (
     "collections.OrderedDict",
+    "numpy.dtype",
     "lightgbm.basic.Booster",
     "lightgbm.sklearn.LGBMClassifier",
     "lightgbm.sklearn.LGBMRegressor",
@@ -197,8 +198,20 @@ _PLAIN_LOADERS = frozenset(
     )
 )
 _PLAIN_BUILTINS = frozenset(("int", "float", "str", "bool", "list", "set", "tuple", "dict", "slice", "bytes", "map"))
-_SKLEARN_INNER = ("sklearn._loss.", "sklearn.tree._tree.Tree", "sklearn.linear_model._sgd_fast.")
+_LOSS = "sklearn._loss.loss."
+_SKLEARN_INNER = ("sklearn._loss.link.", "sklearn._loss._loss.Cy", "sklearn.linear_model._sgd_fast.")
 _BIN_MAPPER = "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper"
+# Not known to skops as harmless: arrays in them are used as addresses unchecked, or they hold functions.
+_SKLEARN_UNKNOWN = (
+    "sklearn.tree._tree",
+    "sklearn.ensemble._hist_gradient_boosting.predictor",
+    "sklearn.gaussian_process.kernels",
+    "sklearn.neighbors._kd_tree",
+    "sklearn.neighbors._ball_tree",
+    "sklearn.neural_network._stochastic_optimizers",
+    "sklearn.metrics",
+    "sklearn.utils",
+)
 
 
 def _harmless(node: dict[str, Any]) -> bool:
@@ -217,16 +230,10 @@ def _harmless(node: dict[str, Any]) -> bool:
         return False
     root = module.partition(".")[0]
     if root == "sklearn":
-        inner = full.startswith(_SKLEARN_INNER) or full == _BIN_MAPPER
-        return inner or (
-            name[:1].isupper() and not name.endswith("Predictor") and not module.startswith("sklearn.utils")
-        )
-    return (
-        (root == "builtins" and name in _PLAIN_BUILTINS)
-        or root == "numpy"
-        or module.startswith("scipy.sparse")
-        or full == "collections.defaultdict"
-    )
+        if full.startswith((*_SKLEARN_INNER, _LOSS)) or full == _BIN_MAPPER:
+            return "Tweedie" not in name or not full.startswith(_LOSS)
+        return name[:1].isupper() and not module.startswith(_SKLEARN_UNKNOWN)
+    return (root == "builtins" and name in _PLAIN_BUILTINS) or root == "numpy" or full == "collections.defaultdict"
 
 
 def _is_onnx(path: Path, _head: bytes) -> bool:

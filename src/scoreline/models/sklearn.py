@@ -87,7 +87,7 @@ class SklearnModel:
             class_labels=classes,
             outputs=1 if classes is None else len(classes),
         )
-        self.info = replace(self.info, features=self._with_nullability())
+        self.info = replace(self.info, features=self._with_nullability(name))
 
     def predict(self, batch: pa.RecordBatch) -> Values:
         """Return the predictions; see `Model.predict`."""
@@ -113,25 +113,28 @@ class SklearnModel:
         numpy = require("numpy", "Scoring", "sklearn")
         return numpy.column_stack([numbers(array, name) for array, name in zip(arrays, names, strict=True)])
 
-    def _with_nullability(self) -> tuple[Feature, ...]:
+    def _with_nullability(self, name: str) -> tuple[Feature, ...]:
         """Find which columns may be empty by trying: whether an estimator takes gaps is not written down in it."""
         plain = self.info.features
-        if not self._takes(plain, frozenset()) or self._takes(plain, frozenset(range(len(plain)))):
-            return plain
-        if len(plain) > _MOST_PROBED:
+        width = self._width(plain, frozenset())
+        if width not in (None, self.info.outputs):
+            raise broken(
+                name, f"it gives {width} numbers for a row instead of {self.info.outputs}: train it for one target"
+            )
+        if width is None or self._width(plain, frozenset(range(len(plain)))) or len(plain) > _MOST_PROBED:
             return plain
         return tuple(
-            feature if self._takes(plain, frozenset((index,))) else replace(feature, nullable=False)
+            feature if self._width(plain, frozenset((index,))) else replace(feature, nullable=False)
             for index, feature in enumerate(plain)
         )
 
-    def _takes(self, plain: tuple[Feature, ...], empty: frozenset[int]) -> bool:
+    def _width(self, plain: tuple[Feature, ...], empty: frozenset[int]) -> int | None:
+        """How many numbers a made-up row gets, with gaps in the columns `empty`; None when it is refused."""
         arrays = [pa.nulls(1, sample(f).type) if i in empty else sample(f) for i, f in enumerate(plain)]
         try:
-            self._predict(arrays)
+            return int(self._predict(arrays).shape[1])
         except DataRefused:
-            return False
-        return True
+            return None
 
 
 class _ThreadLimits:
