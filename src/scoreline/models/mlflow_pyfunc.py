@@ -40,9 +40,9 @@ class PyfuncModel:
     def __init__(self, path: Path, declared: tuple[Column, ...] | None) -> None:
         if declared is None:
             raise broken(path.name, "it has no signature, so its columns are unknown: save it with `infer_signature`")
-        pyfunc = require("mlflow.pyfunc", "Loading an MLflow pyfunc model")
         with loading(path.name, "MLflow"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # MLflow warns of its own types while it is imported
+            pyfunc = require("mlflow.pyfunc", "Loading an MLflow pyfunc model")
             self._model = pyfunc.load_model(str(path), suppress_warnings=True)
         self._columns = declared
         self._lock = threading.Lock()  # whose code this is may not have thought of threads
