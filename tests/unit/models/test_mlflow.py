@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 
 import catboost as cb
 import lightgbm as lgb
@@ -33,8 +34,9 @@ def saved(flavour, model, path, frame=None, target=None, **options):
 
 @pytest.fixture
 def custom():
-    """Custom models; MLflow warns of each while the file is imported, which only a test may ignore."""
-    from tests.unit.models import pyfunc_models
+    """Custom models; MLflow warns of each while the file is imported, whatever the filters say."""
+    with warnings.catch_warnings(record=True):
+        from tests.unit.models import pyfunc_models
 
     return pyfunc_models
 
