@@ -15,6 +15,7 @@ from scoreline.rows.columns import OutputColumns, unusable
 from scoreline.types import CsvDialect, JsonObject, Scores, ScoringPlan, TargetType
 
 Values = npt.NDArray[np.float64]
+_SLICE = 4096  # rows that are Python objects at once
 
 
 def csv_body(columns: OutputColumns, scores: Scores, source: Mapping[str, pa.Array]) -> bytes:
@@ -29,14 +30,17 @@ def csv_body(columns: OutputColumns, scores: Scores, source: Mapping[str, pa.Arr
 def json_body(plan: ScoringPlan, values: Values, passthrough: Mapping[str, pa.Array]) -> bytes:
     """`{"data": [...]}`, one record per row in order; a prediction that is no finite number is null."""
     describe = _DESCRIBE[plan.target_type](plan)
-    carried = {name: column.to_pylist() for name, column in passthrough.items()}
-    records = []
-    for row, cells in enumerate(values.tolist()):
-        record: JsonObject = {"rowId": row, **describe(cells), "deploymentApprovalStatus": "APPROVED"}
-        if carried:
-            record["passthroughValues"] = {name: texts[row] for name, texts in carried.items()}
-        records.append(record)
-    return json.dumps({"data": records}, allow_nan=False, separators=(",", ":")).encode("ascii")
+    parts = []
+    for start in range(0, len(values), _SLICE):
+        records = []
+        carried = {name: column.slice(start, _SLICE).to_pylist() for name, column in passthrough.items()}
+        for i, cells in enumerate(values[start : start + _SLICE].tolist()):
+            record: JsonObject = {"rowId": start + i, **describe(cells), "deploymentApprovalStatus": "APPROVED"}
+            if carried:
+                record["passthroughValues"] = {name: texts[i] for name, texts in carried.items()}
+            records.append(record)
+        parts.append(json.dumps(records, allow_nan=False, separators=(",", ":"))[1:-1].encode("ascii"))
+    return b'{"data":[' + b",".join(parts) + b"]}"
 
 
 Describe = Callable[[list[float]], JsonObject]

@@ -23,6 +23,7 @@ from scoreline.serving.web import HttpError
 from scoreline.types import Scores, ScoringPlan
 
 _SHOWN = 3
+_LARGE = 8 << 20
 
 
 async def predict(request: Request) -> Response:
@@ -38,6 +39,10 @@ async def predict(request: Request) -> Response:
         rows = await _rows(request, predictor, plan)
         values, hit = await _score(request, predictor, package, rows)
         body = await asyncio.to_thread(_answer, plan, rows, values, as_csv)
+        large = rows.features.nbytes > _LARGE
+        del rows
+        if large:
+            pa.default_memory_pool().release_unused()  # else one large request costs memory for good
     took = round(1000 * (time.perf_counter() - started))
     headers = {
         "X-DataRobot-Execution-Time": str(took),

@@ -62,6 +62,16 @@ def test_multiclass_json_takes_the_first_of_equals():
     assert [value["label"] for value in found[0]["predictionValues"]] == ["cat", "dog", "hen"]
 
 
+def test_json_of_many_rows_counts_on():
+    plan = ScoringPlan(TargetType.REGRESSION, "rent", ())
+    ids = pa.array([f"#{i}" for i in range(10_000)])
+    found = records(plan, np.arange(10_000.0).reshape(-1, 1), {"id": ids})
+    assert [(r["rowId"], r["prediction"], r["passthroughValues"]["id"]) for r in found] == [
+        (i, float(i), f"#{i}") for i in range(10_000)
+    ]
+    assert records(plan, np.empty((0, 1))) == []
+
+
 def test_json_is_ascii():
     plan = ScoringPlan(TargetType.REGRESSION, "größe", ())
     assert json_body(plan, np.ones((1, 1)), NOTHING).isascii()
