@@ -49,7 +49,7 @@ PICKLE = pickle.dumps({"a": 1})
         ("model.skops", PICKLE, Detected("sklearn", runs_code=True)),
         ("model.onnx", PICKLE, Detected("sklearn", runs_code=True)),
         ("model.pkl", pickle.dumps({"a": 1}, protocol=0), Detected("sklearn", runs_code=True)),
-        ("model.bin", gzip.compress(PICKLE), Detected("sklearn", runs_code=True)),
+        ("model.bin", gzip.compress(PICKLE, mtime=0), Detected("sklearn", runs_code=True)),
         ("model.bin", bz2.compress(PICKLE), Detected("sklearn", runs_code=True)),
         ("model.bin", lzma.compress(PICKLE), Detected("sklearn", runs_code=True)),
         ("model.bin", zlib.compress(PICKLE), Detected("sklearn", runs_code=True)),
