@@ -25,7 +25,7 @@ from scoreline.models.base import (
     predicting,
     texts,
 )
-from scoreline.models.lightgbm_file import Category, Column, Description, describe
+from scoreline.models.lightgbm_file import Category, Column, Description, describe, for_reading
 from scoreline.models.lightgbm_native import Booster, NativeError
 from scoreline.types import Feature, FeatureType, ModelInfo, TargetType
 
@@ -67,11 +67,12 @@ class LightGBMModel:
     ) -> None:
         described = describe(text.decode().replace("\r\n", "\n"), name, text_columns)
         try:
-            self._booster = Booster(text)
+            self._booster = Booster(for_reading(text))
         except NativeError as exc:
             raise broken(name, f"LightGBM cannot read it ({cause(exc)}): copy or save it again") from exc
-        if self._booster.features != len(described.columns) or not self._booster.iterations:
-            raise broken(name, "it has no trees, or its list of features is damaged: save the model again")
+        whole = self._booster.iterations == (described.iterations or self._booster.iterations) > 0
+        if not whole or self._booster.features != len(described.columns):
+            raise broken(name, "trees or features are missing: copy or save it again")
         self._threads = threads
         self._coders = [None if c.categories is None else _Coder(c.name, c.categories) for c in described.columns]
         self.info = _info(described, labels)

@@ -27,6 +27,7 @@ _REGRESSION = frozenset(
 )
 _MULTICLASS = frozenset(("multiclass", "multiclassova"))
 _UNKNOWN_RANGE = "none"
+_TREE_SIZES = re.compile(rb"^tree_sizes=.*\n", re.MULTILINE)
 _INTEGER = re.compile(r"-?\d+")
 
 
@@ -40,11 +41,15 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What the file says; classes is 1 for a regression and the number of classes otherwise."""
+    """What the file says; classes is 1 for a regression and the number of classes otherwise.
+
+    iterations: how many the file should hold; None when it does not say.
+    """
 
     target_type: TargetType
     classes: int
     columns: tuple[Column, ...]
+    iterations: int | None
 
 
 def describe(text: str, name: str, text_columns: frozenset[str] | None = None) -> Description:
@@ -66,7 +71,17 @@ def describe(text: str, name: str, text_columns: frozenset[str] | None = None) -
     else:
         columns = {}
     described = tuple(Column(column, columns.get(index)) for index, column in enumerate(names))
-    return Description(target_type, classes, described)
+    trees, each = len(header.get("tree_sizes", "").split()), int(header.get("num_tree_per_iteration", "1"))
+    return Description(target_type, classes, described, trees // each or None)
+
+
+def for_reading(text: bytes) -> bytes:
+    """Return the text without the sizes of its trees.
+
+    With them LightGBM reads the trees in parallel and, when one is damaged, ends the whole process; without them it
+    reports an error.
+    """
+    return _TREE_SIZES.sub(b"", text, count=1)
 
 
 def _header(text: str, name: str) -> dict[str, str]:

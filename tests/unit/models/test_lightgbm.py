@@ -233,6 +233,25 @@ def test_truncated_files_never_load(tmp_path):
             models.load(damaged, trusted=False)
 
 
+@pytest.mark.parametrize(
+    ("good", "bad", "words"),
+    [
+        (b"\nTree=4\n", b"\nT8ee=4\n", "trees or features are missing"),
+        (b"\nthreshold=", b"\nthresh0ld=", "should contain threshold field"),
+        (b"\nleaf_value=0", b"\nleaf_value=\x14", "no conversion to double"),
+        (b"\nmax_feature_idx=1\n", b"\nmax_feature_idx=7\n", "cannot be used"),
+    ],
+)
+def test_damaged_trees_are_reported_and_end_no_process(tmp_path, good, bad, words):
+    frame, _yes, _three, score = table()
+    trained(frame[["age", "rooms"]], score, tmp_path / "model.txt", objective="regression")
+    whole = (tmp_path / "model.txt").read_bytes()
+    assert good in whole
+    (tmp_path / "model.txt").write_bytes(whole.replace(good, bad, 1))
+    with pytest.raises(ModelBroken, match=words):
+        models.load(tmp_path / "model.txt", trusted=False)
+
+
 def test_nonsense_after_the_first_lines(tmp_path):
     path = tmp_path / "model.txt"
     path.write_text("tree\nversion=v4\nnonsense\n\nend of trees\n")
