@@ -203,7 +203,7 @@ def texts(values: Sequence[str]) -> pa.Array:
 def frame(arrays: list[pa.Array], names: list[str]) -> pd.DataFrame:
     """Return the columns as the pandas DataFrame that `pandas.read_csv` would give: NaN for what is missing."""
     pandas = require("pandas", "Scoring with this model")
-    return pandas.DataFrame(  # type: ignore[no-any-return]
+    return pandas.DataFrame(  # type: ignore[no-any-return] # imported by name, so untyped
         {index: _series(pandas, array, names[index]) for index, array in enumerate(arrays)}, copy=False
     ).set_axis(names, axis=1)
 

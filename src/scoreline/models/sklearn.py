@@ -34,16 +34,15 @@ from scoreline.types import Feature, ModelInfo, TargetType
 _MOST_PROBED = 200  # columns that are tried one by one for whether they may be empty
 
 
-def load(
-    path: Path, *, trusted: bool, threads: int = 1, text_columns: frozenset[str] | None = None, extra: str = "sklearn"
-) -> Model:
+def load(path: Path, *, trusted: bool, threads: int = 1, text_columns: frozenset[str] | None = None) -> Model:
     """Load what skops, joblib or pickle has saved.
 
     A pickle runs code, and so may types in a skops file that skops does not know: both need `trusted`.
     Raises ModelBroken, SetupError.
     """
-    skops = path.read_bytes()[:4] == b"PK\x03\x04"
-    found = _read_skops(path, trusted) if skops else _read_pickle(path, trusted, extra)
+    with path.open("rb") as file:
+        skops = file.read(4) == b"PK\x03\x04"
+    found = _read_skops(path, trusted) if skops else _read_pickle(path, trusted)
     return replace_format(from_object(found, path.name, threads, text_columns), "sklearn")
 
 
@@ -169,13 +168,13 @@ def _read_skops(path: Path, trusted: bool) -> Any:
         return io.load(path, trusted=[*unknown, *TRUSTED_TYPES])
 
 
-def _read_pickle(path: Path, trusted: bool, extra: str) -> Any:
+def _read_pickle(path: Path, trusted: bool) -> Any:
     if not trusted:
         raise ModelBroken(
             f"The model {path.name!r} (pickle) runs code when it is loaded: if you trust where it comes from, register "
             "it with `--trust`."
         )
-    joblib = require("joblib", "Loading a joblib or pickle file", extra)
+    joblib = require("joblib", "Loading a joblib or pickle file")
     with loading(path.name, "joblib"), warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         try:
