@@ -164,11 +164,15 @@ def _cast_clean(arrays: list[pa.Array], places: Sequence[int], wanted: pa.DataTy
 
 
 def _absent_values(array: pa.Array, feature: Feature) -> dict[int, str]:
-    """Return a message for each null in a column whose type has no way to hold one."""
-    if feature.type not in (FeatureType.INTEGER, FeatureType.BOOLEAN) or not array.null_count:
-        return {}
+    """Return a message for each null (or nan, which means the same) in a column where the model takes none.
+
+    A model would refuse such rows itself, but one call at a time, and the calls spent on a chunk have an end.
+    """
+    absent = ~arrow.valid(array)
+    if pa.types.is_floating(array.type):
+        absent |= np.isnan(arrow.values(array))
     message = f"column '{feature.name}' is empty, and the model needs {_NOUNS[feature.type]} there"
-    return dict.fromkeys(np.flatnonzero(~arrow.valid(array)).tolist(), message)
+    return dict.fromkeys(np.flatnonzero(absent).tolist(), message)
 
 
 def _numbers(text: pa.Array) -> tuple[pa.Array, npt.NDArray[np.bool_]]:

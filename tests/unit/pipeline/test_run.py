@@ -21,7 +21,7 @@ from scoreline.errors import (
     WrongAnswer,
 )
 from scoreline.pipeline import ask, pace, run, write
-from scoreline.types import Counts, CsvDialect, Scores
+from scoreline.types import Counts, CsvDialect, Feature, FeatureType, Scores
 from tests.unit.pipeline.stand_ins import (
     PLAN,
     DoublingScorer,
@@ -211,6 +211,18 @@ def test_a_server_that_names_the_row_needs_few_calls():
     it = Setting(text, size="fixed", scorer=DoublingScorer(refuse))
     assert it.run().counts == Counts(100, 97, 3)
     assert len(it.scorer.calls) <= 7
+
+
+def test_rows_the_model_takes_no_gaps_in_fail_alone_however_many():
+    def refuse(values):
+        if None in values:
+            raise DataRefused("column 'x' is empty", row=values.index(None))
+
+    plan = replace(PLAN, features=(Feature("x", FeatureType.NUMERIC, nullable=False),))
+    text = "id,x\n" + "".join(f"{i},{'' if i < 4000 and i % 10 == 0 else i}\n" for i in range(8000))
+    it = Setting(text, plan=plan, size="fixed", scorer=DoublingScorer(refuse), abort_on_error=False)
+    assert it.run().counts == Counts(8000, 7600, 400)
+    assert it.scorer.calls == [7600]
 
 
 def test_halving_has_an_end():
