@@ -41,11 +41,14 @@ def register(
 ) -> Artifact:
     """Store an uploaded model: one file, or a tar of a folder. The same content is stored once; again is harmless.
 
-    trusted: it may run code when it is loaded (needs the right `code`). scratch: folder for temporary files with room
+    trusted: it may run code when it is loaded; counts for callers with the right `code`, and for content that is
+    stored already, too. scratch: folder for temporary files with room
     for twice the model. Nothing of the model is loaded here. Raises Forbidden; InvalidRequest for what is not a model
     or needs trust or is too large; SpoolFull.
     """
     require_write(caller)
+    # Whether a file of a safe format needs trust after all is known when it is loaded: the caller's word is kept.
+    trusted_here = trusted and "code" in caller.rights
     if scratch is not None:
         scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="model-", dir=scratch) as folder:
@@ -68,12 +71,15 @@ def register(
         "size": tree.size,
         "format": detected.format,
         "runs_code": detected.runs_code,
-        "trusted": detected.runs_code,
+        "trusted": trusted_here,
         "created_at": now(),
     }
     with store.exclusive("artifacts") as connection:
-        if _find(connection, caller, tree.sha256) is None:
+        known = _find(connection, caller, tree.sha256)
+        if known is None:
             connection.execute(artifacts.insert().values(values))
+        elif trusted_here and not known.trusted:
+            connection.execute(artifacts.update().where(artifacts.c.id == known.id).values(trusted=True))
         return _get(connection, caller, tree.sha256)
 
 

@@ -50,6 +50,14 @@ def test_the_same_content_is_one_artefact_of_the_organisation(store, spool, peop
     assert theirs.id != made.id
 
 
+def test_trust_is_kept_for_what_only_loading_can_tell(people, register):
+    made = register(people.ann)
+    assert not register(people.bob, trusted=True).trusted  # he has no right to say so
+    again = register(people.ann, trusted=True)
+    assert (again.id, again.runs_code, again.trusted) == (made.id, False, True)
+    assert register(people.bob).trusted  # one artefact of the organisation
+
+
 def test_others_do_not_know_it(store, spool, people, register):
     made = register(people.ann)
     for call in (
