@@ -33,18 +33,14 @@ def inspect(
 ) -> Artifact:
     """Have a prediction server load the artefact and score a row; keep and return what it says about itself.
 
-    sample: text of a row to score, by column; without it, a made-up one. wait: seconds for a server that does not
-    answer yet. Raises NotFound; InvalidRequest when the model cannot be loaded or contradicts itself; Conflict when no
-    prediction server can be asked.
+    sample: text of a row to score, by column; without it, a made-up one. wait: seconds for a server that is not known,
+    or does not answer, yet. Raises NotFound; InvalidRequest when the model cannot be loaded or contradicts itself;
+    Conflict when no prediction server can be asked.
     """
     require_write(caller)
     artifact = artifacts.get(store, caller, sha256)
-    candidates = servers.list_servers(store, caller)
-    if not candidates:
-        raise Conflict(
-            f"The model {artifact.filename!r} cannot be checked, because there is no prediction server: start one with "
-            "`scoreline predictor` (`scoreline serve` includes one)."
-        )
+    deadline = time.monotonic() + wait
+    candidates = _candidates(store, caller, artifact, deadline)
     token, secret = tokens.create(
         store,
         caller.user_id,
@@ -55,7 +51,7 @@ def inspect(
     )
     body = {"artifact": sha256, "trusted": artifact.trusted, "sample": None if sample is None else dict(sample)}
     try:
-        answer = _ask(candidates, secret, body, wait)
+        answer = _ask(candidates, secret, body, deadline)
     finally:
         tokens.end(store, token.id)
     info = _read(artifact, answer)
@@ -63,9 +59,20 @@ def inspect(
     return replace(artifact, info=info)
 
 
-def _ask(candidates: list[Server], secret: str, body: JsonObject, wait: float) -> JsonObject:
+def _candidates(store: Store, caller: Caller, artifact: Artifact, deadline: float) -> list[Server]:
+    """Return the servers that may be asked; one that has just been started takes a moment to make itself known."""
+    while not (found := servers.list_servers(store, caller)):
+        if time.monotonic() + _PAUSE_SECONDS > deadline:
+            raise Conflict(
+                f"The model {artifact.filename!r} cannot be checked, because there is no prediction server: start one "
+                "with `scoreline predictor` (`scoreline serve` includes one)."
+            )
+        time.sleep(_PAUSE_SECONDS)
+    return found
+
+
+def _ask(candidates: list[Server], secret: str, body: JsonObject, deadline: float) -> JsonObject:
     """Return the first answer; servers that cannot be reached or are busy are asked again until the time is up."""
-    deadline = time.monotonic() + wait
     headers = {"Authorization": f"Bearer {secret}"}
     # Own addresses only: a proxy from the environment must not see the token.
     with httpx2.Client(timeout=_TIMEOUT, headers=headers, trust_env=False) as client:

@@ -89,13 +89,25 @@ def test_the_number_of_outputs_is_what_came_out(store, people, inspected, predic
     assert inspect(store, people.ann, inspected(people.ann, None)).info == replace(silent, outputs=3)
 
 
-def test_without_a_prediction_server_the_command_is_named(store, people, inspected):
+def test_without_a_prediction_server_the_command_is_named(store, people, inspected, monkeypatch):
     sha256 = inspected(people.ann, None)
+    monkeypatch.setattr("scoreline.registry.inspect._PAUSE_SECONDS", 60.0)  # longer than it waits
     with pytest.raises(Conflict, match="`scoreline predictor`"):
         packages.create_from_json(store, people.ann, body(sha256))
+    monkeypatch.undo()
     dead_server(store, people)
     with pytest.raises(Conflict, match=r"does not answer .*`scoreline predictor`"):
         inspect(store, people.ann, sha256, wait=0.1)
+
+
+def test_a_server_that_makes_itself_known_a_little_later_is_waited_for(store, people, inspected, predictor):
+    sha256 = inspected(people.ann, None)
+    later = threading.Timer(0.3, lambda: predictor(GOOD))
+    later.start()
+    try:
+        assert inspect(store, people.ann, sha256, wait=10).info == BINARY
+    finally:
+        later.join()
 
 
 def test_another_server_answers_for_a_dead_one(store, people, inspected, predictor):
