@@ -94,7 +94,9 @@ def require_admin(caller: Caller) -> None:
 def require_right(caller: Caller, right: str) -> None:
     """Raise Forbidden unless the caller holds the right, one of RIGHTS."""
     if right not in caller.rights:
+        # The command sets all rights: those the user has stay.
+        wanted = " ".join(f"--right {one}" for one in sorted({*caller.rights, right}))
         raise Forbidden(
             f"User {caller.username!r} lacks the right {right!r}, needed to {RIGHTS[right]}: an admin grants it with "
-            f"`scoreline user grant {caller.username} {right}`."
+            f"`scoreline user update {caller.username} {wanted}`."
         )

@@ -95,7 +95,7 @@ def test_owners_and_admins_change():
 def test_a_missing_right_says_what_it_is_for_and_who_gives_it():
     access.require_right(caller(ANN, rights=frozenset({"code"})), "code")
     with pytest.raises(
-        Forbidden, match=r"lacks the right 'code', needed to register .*`scoreline user grant ann code`"
+        Forbidden, match=r"lacks the right 'code', needed to register .*`scoreline user update ann --right code`"
     ):
         access.require_right(caller(ANN, "admin"), "code")
     with pytest.raises(Forbidden, match="not an admin"):
