@@ -42,6 +42,17 @@ def sweep(store: Store, spool: Spool) -> int:
     return done
 
 
+def tidy(spool: Spool) -> None:
+    """Delete what killed processes left half written in the spool; trouble is logged and tried again next time."""
+    try:
+        gone = spool.sweep()
+    except (ScorelineError, OSError) as exc:
+        _log.warning("Half-written files could not be deleted", cause=str(exc))
+        return
+    if gone:
+        _log.info("half-written files deleted", files=gone)
+
+
 class UploadWatch:
     """Ends jobs whose upload shows no sign of life, because the API that took it is gone. `look` every few seconds."""
 

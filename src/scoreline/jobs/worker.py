@@ -23,6 +23,7 @@ _IDLE_AFTER = 30.0
 _LONGEST_PAUSE = 5.0  # while the database is away
 _LOOK_SECONDS = 1.0
 _SWEEP_SECONDS = 2.0
+_TIDY_SECONDS = 3600.0
 _DRAIN_SECONDS = 20.0
 
 _log = structlog.get_logger(__name__)
@@ -67,6 +68,7 @@ class Worker:
         self._uploads = cleaning.UploadWatch(store, settings.upload_idle_seconds)
         self._look_at = 0.0
         self._sweep_at = 0.0
+        self._tidy_at = 0.0
         self._busy_at = time.monotonic()
 
     def work(self, stop: threading.Event) -> None:
@@ -119,6 +121,9 @@ class Worker:
             self._sweep_at = moment + _SWEEP_SECONDS
             cleaning.sweep(self._store, self._spool)
             self._uploads.look()
+        if moment >= self._tidy_at:
+            self._tidy_at = moment + _TIDY_SECONDS
+            cleaning.tidy(self._spool)
 
     def _drain(self) -> None:
         """Ask all runs to leave, and wait for them for a while; what they leave goes on with other workers."""

@@ -1,6 +1,7 @@
 """The worker's loop with an engine of the tests' own: what it does with jobs, whatever happens in their runs."""
 
 import contextlib
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -132,6 +133,18 @@ def test_a_runs_token_is_good_for_its_package_and_only_while_it_runs(world, spoo
         tokens.authenticate(world.store, engine.tickets[0].server.token)
     with world.store.read() as connection:
         assert connection.scalar(sa.select(token_table.c.expires_at)) is not None
+
+
+def test_what_killed_processes_left_half_written_is_deleted(sqlite_world, spool):
+    folder = spool.blobs.root / "uploads"
+    folder.mkdir(parents=True)
+    old, new = folder / ".tmp-old", folder / ".tmp-new"
+    for file in (old, new):
+        file.write_bytes(b"half")
+    os.utime(old, (time.time() - 90_000,) * 2)
+    with working(sqlite_world, spool, Engine()):
+        wait_for(lambda: not old.exists())
+    assert new.exists()  # somebody may still be writing it
 
 
 def test_a_due_job_starts_at_once(sqlite_world, spool):
