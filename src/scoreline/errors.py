@@ -16,6 +16,7 @@
     |   +-- AccessRefused         token or address: give up
     |   +-- WrongAnswer           reply that is not one prediction per row: try again, then give up
     |   +-- ModelBroken           the model cannot be loaded or does not fit: give up
+    |       +-- ModelChanged      the server has another model than when the job began
     +-- OutputError               the target: refused, gone, full
     +-- SpoolError                staged bytes: full disk, damaged segment
     |   +-- SpoolFull
@@ -120,6 +121,10 @@ class WrongAnswer(ScoringError):
 
 class ModelBroken(ScoringError):
     """The model cannot be loaded, or what it says contradicts its registration."""
+
+
+class ModelChanged(ModelBroken):
+    """The server answers with another model than the one that the job began with."""
 
 
 class OutputError(ScorelineError):

@@ -186,7 +186,7 @@ class ScoringPlan:
 
     target_type: TargetType
     target_name: str
-    features: tuple[Feature, ...]
+    features: tuple[Feature, ...]  # none known: every source column is sent as its text
     class_labels: tuple[str, ...] = ()
     positive_class: str | None = None
     threshold: float = 0.5
@@ -219,12 +219,18 @@ class ErrorPlan:
 
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
-    """A prediction server as a run reaches it. `token` is minted for the run and never logged."""
+    """A prediction server as a run reaches it.
+
+    token: minted for the run, or a foreign server's key; it is never logged. options: what its kind of server needs to
+    know, for instance the model's name there.
+    """
 
     url: str
     package_id: str
     token: str = field(repr=False)
     kind: str = "scoreline"
+    options: Mapping[str, str] = field(default_factory=dict)
+    datarobot_key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +349,10 @@ class Ledger(Protocol):
 
     def record(self, flush: Flush) -> None:
         """Add one flush, in one transaction with the job's counters."""
+        ...
+
+    def pin_model(self, model: str) -> str:
+        """Return the identity of the model that the job scores with: this one if it is the first that is told."""
         ...
 
 

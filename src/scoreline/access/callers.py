@@ -14,12 +14,13 @@ ROLES = ("admin", "user", "observer")
 
 RIGHTS = {
     "code": "register model artefacts that run code when they are loaded",
+    "servers": "have jobs send rows to prediction servers outside of the installation",
     "predictor": "act as a prediction server: introspect tokens, read every deployment and artefact",
     "inspect": "ask a prediction server what an artefact says about itself",
 }
-"""Rights beyond a role. Only `code` is for people; the others belong to tokens that the installation mints."""
+"""Rights beyond a role. Those not in USER_RIGHTS belong to tokens that the installation mints."""
 
-USER_RIGHTS = frozenset({"code"})
+USER_RIGHTS = frozenset({"code", "servers"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,14 @@ from scoreline.errors import NotFound, ScorelineError
 from scoreline.types import JsonObject
 
 _BLOCK_BYTES = 1 << 20
+_SERVER_PANEL = "A server that has the model"
 
 
 def deploy(
-    path: Annotated[Path, typer.Argument(help="The model: a file, or an MLflow folder.", show_default=False)],
     name: Annotated[str, typer.Option("--name", help="Name of the deployment.")],
+    path: Annotated[
+        Path | None, typer.Argument(help="The model: a file, or an MLflow folder.", show_default=False)
+    ] = None,
     target: model_options.Target = None,
     target_type: model_options.TargetKind = None,
     positive_class: model_options.PositiveClass = None,
@@ -39,24 +42,64 @@ def deploy(
     feature_type: model_options.FeatureTypes = None,
     description: Annotated[str | None, typer.Option(help="What the deployment is for.")] = None,
     trust: model_options.Trust = False,
+    server: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="KIND URL",
+            help="Instead of a model: a server that has it. KIND is drum, mlflow, v2 or datarobot.",
+            show_default=False,
+            rich_help_panel=_SERVER_PANEL,
+        ),
+    ] = None,
+    server_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="What that kind of server needs to know, for instance model=churn. May be given again.",
+            rich_help_panel=_SERVER_PANEL,
+        ),
+    ] = None,
     json: options.Json = False,
     url: options.Url = options.DEFAULT_URL,
     token: options.ApiToken = None,
 ) -> None:
-    """Register a model and deploy it; prints the deployment's id."""
+    """Register a model, or a server that has one, and deploy it; prints the deployment's id."""
+    if (path is None) == (server is None):
+        raise typer.BadParameter("Give the model's file or folder, or --server KIND URL.", param_hint="PATH")
+    if server_option and server is None:
+        raise typer.BadParameter("It goes with --server.", param_hint="--server-option")
     words = model_options.ModelWords(target, target_type, positive_class, class_labels, threshold, feature_type)
     words.document(name)  # refuses what is wrong before anything is sent
     with Api(url, token) as api:
-        artifact = _upload(api, path, trusted=trust)
-        package = api.post("modelPackages/fromJSON/", words.document(name, f"artifact:{artifact['sha256']}"))
+        package = _package(api, words, name, path, server, server_option or [], trusted=trust)
         body = {"modelPackageId": package["id"], "label": name, "description": description}
         made = api.post("deployments/fromModelPackage/", {k: v for k, v in body.items() if v is not None})
         if json:
-            show_json(_summary(api.get(f"deployments/{made['id']}/"), artifact, package))
+            show_json(_summary(api.get(f"deployments/{made['id']}/"), package))
             return
     typer.echo(made["id"])
     if is_terminal():
         show_note(f"Score with it: scoreline score --deployment {made['id']} INPUT.csv -o OUTPUT.csv")
+
+
+def _package(
+    api: Api,
+    words: model_options.ModelWords,
+    name: str,
+    path: Path | None,
+    server: tuple[str, str] | None,
+    settings: list[str],
+    *,
+    trusted: bool,
+) -> JsonObject:
+    if server is not None:
+        kind, address = server
+        given = dict(setting.partition("=")[::2] for setting in settings)
+        remote = {"kind": kind, "url": address, "options": given}
+        return api.post("modelPackages/fromJSON/", words.document(name, server=remote))
+    assert path is not None
+    artifact = _upload(api, path, trusted=trusted)
+    return api.post("modelPackages/fromJSON/", words.document(name, f"artifact:{artifact['sha256']}"))
 
 
 def _upload(api: Api, path: Path, *, trusted: bool) -> JsonObject:
@@ -99,12 +142,13 @@ def _blocks(file: IO[bytes]) -> Iterator[bytes]:
         yield block
 
 
-def _summary(deployment: JsonObject, artifact: JsonObject, package: JsonObject) -> JsonObject:
+def _summary(deployment: JsonObject, package: JsonObject) -> JsonObject:
     return {
         "id": deployment["id"],
         "label": deployment.get("label"),
         "modelPackageId": package["id"],
-        "artifact": artifact["sha256"],
-        "format": artifact.get("format"),
+        "artifact": package.get("artifact"),
+        "format": package.get("format"),
+        "server": package.get("server"),
         "target": package.get("target"),
     }

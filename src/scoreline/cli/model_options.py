@@ -44,6 +44,7 @@ FeatureTypes = Annotated[
     list[str] | None,
     typer.Option(
         "--feature-type",
+        "--feature",
         metavar="COLUMN=TYPE",
         help="Type of an input column: numeric, integer, boolean or text. May be given again.",
         rich_help_panel=_PANEL,
@@ -70,7 +71,7 @@ class ModelWords:
     threshold: float | None = None
     feature_types: list[str] | None = None
 
-    def document(self, name: str, location: str | None = None) -> JsonObject:
+    def document(self, name: str, location: str | None = None, server: JsonObject | None = None) -> JsonObject:
         """Return the body that registers a model so: that of `modelPackages/fromJSON/`."""
         target = {
             "name": self.target,
@@ -81,6 +82,8 @@ class ModelWords:
         body: JsonObject = {"name": name, "target": {key: value for key, value in target.items() if value is not None}}
         if location is not None:
             body["modelDescription"] = {"location": location}
+        if server is not None:
+            body["server"] = server
         if self.positive_class is not None:
             body["positiveClass"] = self.positive_class
         if self.feature_types:

@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 import pyarrow as pa
 
 from scoreline import adapters, pipeline, scorers
+from scoreline.engines.pin import PinnedScorer
 from scoreline.errors import LostLease, ScorelineError, ShuttingDown, StoreError
 from scoreline.spool import open_spool
 from scoreline.types import Flush, JsonObject, Ledger, Output, Progress, RunTicket, Scorer
@@ -35,7 +36,7 @@ def run_ticket(
             stack.callback(used.close)
             intake = adapters.open_intake(ticket, spool)
             stack.callback(intake.close)
-            return pipeline.run(ticket, intake, used, output, ledger, progress)
+            return pipeline.run(ticket, intake, PinnedScorer(used, ledger), output, ledger, progress)
         except _GOES_ON:
             raise
         except BaseException:
@@ -49,6 +50,7 @@ class MemoryLedger:
     def __init__(self) -> None:
         self._state: JsonObject | None = None
         self._flushes: list[Flush] = []
+        self._model: str | None = None
 
     def output_state(self) -> JsonObject | None:
         """Return what `begin` was given."""
@@ -65,6 +67,11 @@ class MemoryLedger:
     def record(self, flush: Flush) -> None:
         """Keep one more flush."""
         self._flushes.append(flush)
+
+    def pin_model(self, model: str) -> str:
+        """Keep the first model."""
+        self._model = self._model or model
+        return self._model
 
 
 def _settle_memory() -> None:

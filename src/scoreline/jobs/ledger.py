@@ -72,6 +72,10 @@ class StoreLedger:
         """
         self._total = self._patiently(lambda: self._store.run(lambda connection: self._record(connection, flush)))
 
+    def pin_model(self, model: str) -> str:
+        """Store which model the job scores with, as its server calls it; the first one told stays."""
+        return self._patiently(lambda: self._store.run(lambda connection: self._pin(connection, model)))
+
     def _read(self, work: Callable[[Connection], T]) -> T:
         with self._store.read() as connection:
             return work(connection)
@@ -90,6 +94,10 @@ class StoreLedger:
         connection.execute(
             job_parts.insert().values(job_id=self._run.job_id, part=self._part, output_state=state, next_chunk=0)
         )
+
+    def _pin(self, connection: Connection, model: str) -> str:
+        self._hold(connection, {"server_model": sa.func.coalesce(jobs.c.server_model, model)})
+        return str(connection.scalar(sa.select(jobs.c.server_model).where(jobs.c.id == self._run.job_id)))
 
     def _record(self, connection: Connection, flush: Flush) -> tuple[Counts, int]:
         """The lock on the job's row, taken by its update, keeps other runs out until the commit."""

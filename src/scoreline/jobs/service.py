@@ -17,7 +17,7 @@ from scoreline.jobs import store as rows
 from scoreline.jobs.model import Job, JobState, Target, UploadState, clock
 from scoreline.jobs.spec import LOCAL_FILE, JobSpec
 from scoreline.jobs.store import ORDERS, JobFilter
-from scoreline.registry import deployments, packages
+from scoreline.registry import deployments, packages, servers
 from scoreline.registry.records import Deployment, Package, Page, Server
 from scoreline.store import Store, new_id, now
 from scoreline.store.tables.jobs import jobs
@@ -39,7 +39,7 @@ def create(store: Store, caller: Caller, spec: JobSpec, *, source: str | None = 
     package = _package(store, caller, spec, deployment)
     target = _target(deployment, package)
     checks.check_target(spec, target)
-    server = _server(deployment)
+    server = _server(store, deployment, package)
     spec = replace(spec, num_concurrent=spec.num_concurrent or server.concurrency)
     job_id = new_id()
     upload = UploadState.WAITING if spec.intake_type == LOCAL_FILE else UploadState.NONE
@@ -254,7 +254,16 @@ def _target(deployment: Deployment, package: Package) -> Target:
     )
 
 
-def _server(deployment: Deployment) -> Server:
+def _server(store: Store, deployment: Deployment, package: Package) -> Server:
+    """Return where the package is scored; a pinned one may be elsewhere than the deployment's."""
+    if package.server is not None:
+        return servers.resolve(store, package.server["id"])
+    if deployment.package.server is not None:
+        raise InvalidRequest(
+            f"The model package {package.name!r} cannot be pinned: it is an uploaded model, and the deployment is "
+            "served by another maker's server.",
+            "modelPackageId",
+        )
     if deployment.server is None:
         raise Conflict("No prediction server has made itself known yet: start one with `scoreline predictor`.")
     return deployment.server

@@ -14,9 +14,10 @@ from scoreline.errors import StoreError
 from scoreline.jobs import plans
 from scoreline.jobs.model import Job
 from scoreline.jobs.spec import LOCAL_FILE
-from scoreline.registry import servers
+from scoreline.registry import foreign, packages, servers
+from scoreline.registry.records import Server
 from scoreline.store import Store, now
-from scoreline.types import Range, RunTicket, ServerAddress
+from scoreline.types import JsonObject, Range, RunTicket, ServerAddress
 
 _log = structlog.get_logger(__name__)
 _TOKEN_LIFE = timedelta(days=30)  # longer than any job; it is ended with the run
@@ -42,6 +43,7 @@ def opened(store: Store, spool_url: str, job: Job) -> Iterator[RunTicket]:
 def build(store: Store, spool_url: str, job: Job) -> tuple[RunTicket, str]:
     """Return a ticket for the job's current run and the id of the token in it."""
     server = servers.resolve(store, job.server_id)
+    remote = packages.server_of(store, job.package_id)
     secret = tokens.new_secret()
     with store.begin() as connection:
         token = tokens.create_in(
@@ -64,11 +66,18 @@ def build(store: Store, spool_url: str, job: Job) -> tuple[RunTicket, str]:
         plan=plans.scoring(job.spec, job.target),
         pace=plans.pace(job.spec),
         errors=plans.errors(job.spec),
-        server=ServerAddress(server.url, job.package_id, secret),
+        server=_address(server, remote, job, secret),
         spool=spool_url,
         package_hash=job.package_hash,
     )
     return ticket, token.id
+
+
+def _address(server: Server, remote: JsonObject | None, job: Job, secret: str) -> ServerAddress:
+    """Return how the run reaches its server; what is minted here is for our own servers only."""
+    if remote is None:
+        return ServerAddress(server.url, job.package_id, secret)
+    return foreign.address_of(server.kind, server.url, remote["options"])
 
 
 def _intake(job: Job) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pyarrow import csv
 from scoreline.errors import SourceError
 from scoreline.pipeline.mend import Ragged, nul_bytes, undecodable
 from scoreline.rows import cast
-from scoreline.types import CsvDialect, FeatureType, ScoringPlan
+from scoreline.types import CsvDialect, Feature, FeatureType, ScoringPlan
 
 # Arrow keeps tables of some 20 KB in each column for the words that mean null, true and false. A source with more
 # columns than this does without: its words are found in the second reading.
@@ -45,19 +45,21 @@ class ChunkParser:
         absent = cast.missing(header, plan.features)
         if absent:
             raise SourceError(cast.missing_message(absent))
-        self._inputs = [feature.name for feature in plan.features]
-        self._cast = cast.Caster(plan.features)
+        # A foreign server that does not tell its inputs gets every column as it stands.
+        features = plan.features or tuple(Feature(name, FeatureType.TEXT) for name in header)
+        self._inputs = [feature.name for feature in features]
+        self._cast = cast.Caster(features)
         self._passthrough = tuple(passthrough)
         self._dialect = dialect
         place = {name: i for i, name in enumerate(header)}
-        self._place = {name: place[name] for name in (*(f.name for f in plan.features), *passthrough)}
+        self._place = {name: place[name] for name in (*self._inputs, *passthrough)}
         self._width = len(header)
         self._wanted = sorted(set(self._place.values()))
         text = dict.fromkeys(self._wanted, pa.string())
         carried = set(passthrough)
         typed = {
             place[f.name]: cast.ARROW_TYPES[f.type]
-            for f in plan.features
+            for f in features
             if f.type is not FeatureType.TEXT and f.name not in carried
         }
         if len(typed) <= _WIDE:

@@ -110,6 +110,8 @@ def create(
         packages.scorable(package)
         if package.archived_at is not None:
             raise Conflict(f"Model package {package.name!r} is archived: deploy another version.")
+        if package.server is not None:
+            server_id = package.server["id"]
         if server_id is not None:
             servers.get_in(connection, caller, server_id)
         _check_free(connection, caller, user_provided_id)

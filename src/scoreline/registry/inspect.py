@@ -61,7 +61,7 @@ def inspect(
 
 def _candidates(store: Store, caller: Caller, artifact: Artifact, deadline: float) -> list[Server]:
     """Return the servers that may be asked; one that has just been started takes a moment to make itself known."""
-    while not (found := servers.list_servers(store, caller)):
+    while not (found := [known for known in servers.list_servers(store, caller) if known.kind == servers.OWN]):
         if time.monotonic() + _PAUSE_SECONDS > deadline:
             raise Conflict(
                 f"The model {artifact.filename!r} cannot be checked, because there is no prediction server: start one "

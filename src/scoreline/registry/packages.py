@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,7 +13,8 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from scoreline.access import Caller, require_write, visible
 from scoreline.errors import InvalidRequest, NotFound
-from scoreline.registry import agreement, artifacts, registered
+from scoreline.registry import agreement, artifacts, foreign, registered
+from scoreline.registry.foreign import Remote
 from scoreline.registry.inspect import inspect
 from scoreline.registry.records import (
     Artifact,
@@ -28,7 +32,7 @@ from scoreline.store import Store, new_id, now
 from scoreline.store.tables.access import users
 from scoreline.store.tables.registry import deployments, registered_models
 from scoreline.store.tables.registry import packages as table
-from scoreline.types import JsonObject, TargetType
+from scoreline.types import JsonObject, ModelInfo, TargetType
 
 DEFAULT_THRESHOLD = 0.5
 
@@ -54,18 +58,22 @@ def create_from_json(store: Store, caller: Caller, body: Mapping[str, Any]) -> P
     """Make a package from the body that the client sends to `modelPackages/fromJSON/`, with some fields of ours.
 
     `modelDescription.location` = `artifact:<sha256>` ties it to an uploaded artefact (which is inspected now if it has
-    not been); `features` gives types of input columns; `positiveClass`. What the artefact says is read from it; what
+    not been); `server` names a server of another maker that has the model, which is asked now; `features` gives types
+    of input columns; `positiveClass`. What the artefact says is read from it; what
     contradicts it is refused. Without registeredModelId or -Name, the package is the next version of the registered
     model that has its name. Raises InvalidRequest, Forbidden, NotFound, Conflict.
     """
     require_write(caller)
     request = parse(body)
     artifact = None if request.artifact is None else _inspected(store, caller, request.artifact)
-    values = _agreed(request, artifact)
+    remote = None if request.server is None else foreign.ask(store, caller, request)
+    values = _agreed(request, artifact) if remote is None else _agreed_remote(request, remote)
     with store.exclusive("registered models") as connection:
         model_id, version = registered.next_version(
             connection, caller, request, values["target_name"], TargetType(values["target_type"])
         )
+        if remote is not None:
+            values["server"] = foreign.register_in(connection, caller, remote)
         package_id = new_id()
         connection.execute(
             table.insert().values(
@@ -134,7 +142,7 @@ def serving_document(package: Package) -> JsonObject:
         "label": package.name,
         "status": "active",
         "packageId": package.id,
-        "artifact": scorable(package),
+        "artifact": _own(package),
         "format": package.format,
         "trusted": package.trusted,
         "targetName": package.target_name,
@@ -147,15 +155,27 @@ def serving_document(package: Package) -> JsonObject:
 
 
 def scorable(package: Package) -> str:
-    """Return the hash of the package's artefact; raises InvalidRequest when there is no way to score with it."""
+    """Return a hash of what scores: the package's artefact, or the foreign server that has the model.
+
+    Raises InvalidRequest when there is no way to score with it.
+    """
+    if package.server is not None:
+        return hashlib.sha256(json.dumps(package.server, sort_keys=True).encode()).hexdigest()
     if package.artifact is None:
         raise InvalidRequest(
-            f"Model package {package.name!r} only describes a model that lives elsewhere, and servers elsewhere cannot "
-            "be asked yet: upload the model and set `modelDescription.location` to its `artifact:<sha256>` "
+            f"Model package {package.name!r} only describes a model that lives elsewhere: upload the model and set "
+            "`modelDescription.location` to its `artifact:<sha256>`, or name the server that has it in `server` "
             "(`scoreline deploy` does both).",
             "modelPackageId",
         )
     return package.artifact
+
+
+def server_of(store: Store, package_id: str) -> JsonObject | None:
+    """Return the foreign server of a package, for the installation's own work (a run that was accepted before)."""
+    with store.read() as connection:
+        found: JsonObject | None = connection.scalar(sa.select(table.c.server).where(table.c.id == package_id))
+    return found
 
 
 def package_from(row: RowMapping, owner_prefix: str = "u_") -> Package:
@@ -184,6 +204,7 @@ def package_from(row: RowMapping, owner_prefix: str = "u_") -> Package:
         archived_at=values["archived_at"],
         owner=owner_from(unprefixed(row, owner_prefix)),
         active_deployments=values["active"],
+        server=values["server"],
     )
 
 
@@ -195,17 +216,40 @@ def _inspected(store: Store, caller: Caller, sha256: str) -> Artifact:
 def _agreed(request: PackageRequest, artifact: Artifact | None) -> dict[str, Any]:
     """Return the columns that both the request and the artefact have a say in."""
     info = None if artifact is None else artifact.info
+    return _columns(request, info, info) | {
+        "artifact": None if artifact is None else artifact.sha256,
+        "format": None if artifact is None else artifact.format,
+        "trusted": artifact is not None and artifact.trusted,
+    }
+
+
+def _columns(request: PackageRequest, info: ModelInfo | None, naming: ModelInfo | None) -> dict[str, Any]:
+    """`naming`: what is said about the input columns."""
     kind = agreement.target_type(request, info)
     labels = agreement.class_labels(request, info, kind)
     name = request.target_name or (None if info is None else info.target_name)
     return {
-        "artifact": None if artifact is None else artifact.sha256,
-        "format": None if artifact is None else artifact.format,
-        "trusted": artifact is not None and artifact.trusted,
         "target_name": required(name, "target.name", "name the column that the model predicts (`--target`)"),
         "target_type": kind,
         "class_labels": None if labels is None else list(labels),
         "positive_class": agreement.positive_class(request, labels, kind),
         "threshold": DEFAULT_THRESHOLD if request.threshold is None else request.threshold,
-        "features": features_to_json(agreement.features(request, info)),
+        "features": features_to_json(agreement.features(request, naming)),
     }
+
+
+def _agreed_remote(request: PackageRequest, remote: Remote) -> dict[str, Any]:
+    """Return the same columns for a model on a foreign server, which may leave its input columns unnamed."""
+    request = replace(request, features=remote.features)
+    values = _columns(request, remote.info, remote.info if remote.info.features else None)
+    return values | {"artifact": None, "format": remote.kind, "trusted": False}
+
+
+def _own(package: Package) -> str:
+    if package.server is not None:
+        raise InvalidRequest(
+            f"Model package {package.name!r} is served by {package.server['url']}: this prediction server cannot score "
+            "with it, batch jobs can.",
+            "modelPackageId",
+        )
+    return scorable(package)

@@ -73,6 +73,7 @@ class RegisteredModel:
 class Package:
     """One immutable version of a registered model. Without `artifact` it describes a model that lives elsewhere.
 
+    server: the foreign server that has the model, if that can be asked: `id`, `kind`, `url` and `options`.
     class_labels are in the order of the model's outputs; positive_class is set for binary targets only. description:
     the client's `modelDescription`; model_id: what the client calls the model.
     """
@@ -98,11 +99,15 @@ class Package:
     archived_at: datetime | None
     owner: Owner
     active_deployments: int = 0
+    server: JsonObject | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A prediction server. slots: jobs that run on it at once; concurrency: requests that it takes at once."""
+    """A prediction server. slots: jobs that run on it at once; concurrency: requests that it takes at once.
+
+    kind: its protocol, "scoreline" for our own.
+    """
 
     id: str
     name: str
@@ -113,6 +118,7 @@ class Server:
     everyone: bool
     created_at: datetime
     seen_at: datetime
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,8 +44,18 @@ _FIELDS = (
     "tags",
     "features",
     "positiveClass",
+    "server",
     *_NOT_BUILT,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRequest:
+    """A server of another maker that has the model."""
+
+    kind: str
+    url: str
+    options: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,7 @@ class PackageRequest:
     registered_model_description: str | None
     registered_model_tags: tuple[JsonObject, ...]
     tags: tuple[JsonObject, ...]
+    server: ServerRequest | None = None
 
 
 def parse(body: Mapping[str, Any]) -> PackageRequest:
@@ -98,6 +109,7 @@ def parse(body: Mapping[str, Any]) -> PackageRequest:
         registered_model_description=text(body, "registeredModelDescription", longest=10_000),
         registered_model_tags=tags(body.get("registeredModelTags"), "registeredModelTags"),
         tags=tags(body.get("tags"), "tags"),
+        server=_server(body, description),
     )
 
 
@@ -149,6 +161,20 @@ def _list(value: Any, field: str, good: Callable[[Any], bool], what: str) -> lis
     if not isinstance(value, list) or not all(good(item) for item in value):
         raise InvalidRequest(f"`{field}` is a list of {what}.", field)
     return value
+
+
+def _server(body: Mapping[str, Any], description: Mapping[str, Any]) -> ServerRequest | None:
+    server = _object(body, "server", "server")
+    if not server:
+        return None
+    _known(server, ("kind", "url", "options"), "server.")
+    if _artifact(description) is not None:
+        raise InvalidRequest("A model is in an artefact or on a server: give one of them.", "server")
+    options = _object(server, "options", "server.options")
+    if not all(isinstance(value, str) for value in options.values()):
+        raise InvalidRequest("`server.options` holds texts.", "server.options")
+    kind, url = (required(text(server, name, "server."), f"server.{name}") for name in ("kind", "url"))
+    return ServerRequest(kind, url, dict(options))
 
 
 def _object(body: Mapping[str, Any], name: str, field: str) -> Mapping[str, Any]:

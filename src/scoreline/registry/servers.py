@@ -17,6 +17,7 @@ from scoreline.store import Store, new_id, now
 from scoreline.store.tables.registry import prediction_servers as table
 
 DEFAULT_NAME = "default"
+OWN = "scoreline"
 
 _COLUMNS = [table.c[name] for name in Server.__slots__]
 # The one named "default" comes first, then the oldest.
@@ -36,7 +37,7 @@ def upsert(store: Store, caller: Caller, name: str, url: str, concurrency: int, 
         raise InvalidRequest("A prediction server's name is 1 to 128 characters.", "name")
     if concurrency < 1:
         raise InvalidRequest("A prediction server takes at least one request at once.", "concurrency")
-    address = _checked_url(url)
+    address = checked_url(url)
     with store.exclusive("prediction servers") as connection:
         known = connection.scalar(sa.select(table.c.id).where(table.c.org_id == caller.org_id, table.c.name == name))
         moment = now()
@@ -86,7 +87,8 @@ def get_in(connection: Connection, caller: Caller, server_id: str) -> Server:
 
 def default_in(connection: Connection, caller: Caller) -> Server | None:
     """Return the server for deployments that name none; None while no server is known."""
-    query = sa.select(*_COLUMNS).where(visible(caller, table)).order_by(*_PREFERENCE).limit(1)
+    own = table.c.kind == OWN
+    query = sa.select(*_COLUMNS).where(visible(caller, table), own).order_by(*_PREFERENCE).limit(1)
     row = connection.execute(query).first()
     return None if row is None else Server(*row)
 
@@ -105,7 +107,8 @@ def server_from(values: Mapping[str, Any]) -> Server:
     return Server(**{name: values[name] for name in Server.__slots__})
 
 
-def _checked_url(url: str) -> str:
+def checked_url(url: str) -> str:
+    """Return an address without its last slash; raises InvalidRequest for what is none."""
     try:
         parts = urlsplit(url)
         port_ok = parts.port is None or parts.port > 0
@@ -116,3 +119,44 @@ def _checked_url(url: str) -> str:
     if parts.username is not None or parts.password is not None:
         raise InvalidRequest("A prediction server's address holds no user or password.", "url")
     return url.rstrip("/")
+
+
+def known_foreign(store: Store, caller: Caller, kind: str, url: str) -> bool:
+    """Return whether somebody of the organisation has registered this foreign server."""
+    with store.read() as connection:
+        return connection.scalar(_foreign_query(caller, kind, url)) is not None
+
+
+def register_foreign_in(connection: Connection, caller: Caller, kind: str, url: str, concurrency: int) -> str:
+    """Return the id of a foreign server, noting it if it is new; one job at a time runs on it, as on any new server.
+
+    Who may is for the caller of this function to ask. Runs in a transaction that holds a lock.
+    """
+    known = connection.scalar(_foreign_query(caller, kind, url))
+    if known is not None:
+        change = table.update().where(table.c.id == known)
+        connection.execute(change.values(concurrency=concurrency, seen_at=now()))
+        return str(known)
+    server_id, moment = new_id(), now()
+    connection.execute(
+        table.insert().values(
+            id=server_id,
+            owner_id=caller.user_id,
+            org_id=caller.org_id,
+            name=f"{kind} {url}",
+            kind=kind,
+            url=url,
+            datarobot_key=secrets.token_hex(16),
+            slots=1,
+            concurrency=concurrency,
+            everyone=False,
+            created_at=moment,
+            seen_at=moment,
+        )
+    )
+    return server_id
+
+
+def _foreign_query(caller: Caller, kind: str, url: str) -> sa.Select[tuple[str]]:
+    mine = sa.and_(table.c.org_id == caller.org_id, table.c.kind == kind, table.c.url == url)
+    return sa.select(table.c.id).where(mine).limit(1)

@@ -30,6 +30,7 @@ from scoreline.types import JsonObject
 
 _CONNECT_SECONDS = 5.0
 _CONNECTIONS = 64
+_AT_ONCE = 1.0  # seconds
 _KEEP_ALIVE = 60.0  # less than our own server's, so that it never closes what is about to be used
 
 
@@ -58,10 +59,14 @@ class Reply:
 
 
 class Transport:
-    """Calls one server; used by several threads at once. `where` names it in messages."""
+    """Calls one server; used by several threads at once. `where` names it in messages.
 
-    def __init__(self, where: str, headers: Mapping[str, str]) -> None:
+    again: a call whose connection breaks at once is made once more, for servers that close connections after an error.
+    """
+
+    def __init__(self, where: str, headers: Mapping[str, str], *, again: bool = False) -> None:
         self.where = where
+        self._again = again
         self._sockets = _Sockets()
         # Registered addresses are reached directly: proxies of the environment are for the outside world. Redirects
         # are not followed: the address was registered, the place it points to was not.
@@ -93,6 +98,17 @@ class Transport:
         """Raise ServerUnavailable without a whole answer within `seconds`, WrongAnswer for one over `most_bytes`."""
         if self._sockets.closed:
             raise self._closed()
+        began = time.monotonic()
+        try:
+            return self._once(method, url, body, headers, seconds, most_bytes)
+        except _Broken:
+            if not self._again or time.monotonic() - began > _AT_ONCE:
+                raise
+        return self._once(method, url, body, headers, seconds, most_bytes)
+
+    def _once(  # noqa: PLR0917 -- as above
+        self, method: str, url: str, body: bytes | None, headers: dict[str, str], seconds: float, most_bytes: int
+    ) -> Reply:
         deadline = time.monotonic() + seconds
         timeout = httpx2.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
         try:
@@ -119,9 +135,9 @@ class Transport:
             if self._sockets.closed:
                 raise self._closed() from error
             cause = one_line(str(error), 200) or type(error).__name__
-            raise ServerUnavailable(
-                f"Scoring failed: the {self.where} does not answer ({cause}); is it running?"
-            ) from error
+            broken = isinstance(error, httpx2.ReadError | httpx2.WriteError | httpx2.RemoteProtocolError)
+            kind = _Broken if broken else ServerUnavailable
+            raise kind(f"Scoring failed: the {self.where} does not answer ({cause}); is it running?") from error
 
     def _late(self, seconds: float) -> ServerUnavailable:
         if self._sockets.closed:
@@ -162,6 +178,10 @@ def retry_after(text: str | None) -> float | None:
             return None
         seconds = (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
     return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+class _Broken(ServerUnavailable):
+    """A connection that was there and is gone."""
 
 
 class _Sockets:

@@ -127,6 +127,7 @@ def package_document(package: Package, caller: Caller) -> JsonObject:
         "format": package.format,
         "artifact": package.artifact,
         "trusted": package.trusted,
+        "server": package.server,
         "positiveClass": package.positive_class,
         "features": features_to_json(package.features),
     }

@@ -21,6 +21,8 @@ jobs = sa.Table(
     reference("package_id", "packages.id"),
     reference("server_id", "prediction_servers.id", index=False),
     sa.Column("package_hash", sa.String(64), nullable=False),
+    # Which model the prediction server says it has, from the first answer on.
+    sa.Column("server_model", Text(), nullable=True),
     sa.Column("target", Json, nullable=False),
     sa.Column("spec", Json, nullable=False),
     sa.Column("intake_type", sa.String(32), nullable=False),

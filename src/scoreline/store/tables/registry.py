@@ -56,6 +56,8 @@ packages = sa.Table(
     # None: an external model that is only described here.
     sa.Column("artifact", sa.String(64), nullable=True, index=True),
     sa.Column("format", sa.String(64), nullable=True),
+    # Instead of an artefact: the foreign server that has the model, as JSON: id, kind, url, options.
+    sa.Column("server", Json, nullable=True),
     sa.Column("trusted", sa.Boolean(), nullable=False),
     sa.Column("target_name", Text(), nullable=False),
     sa.Column("target_type", sa.String(32), nullable=False),
@@ -78,6 +80,8 @@ prediction_servers = sa.Table(
     id_column(),
     *owned(),
     sa.Column("name", Text(), nullable=False),
+    # The protocol: "scoreline", or a kind of foreign server.
+    sa.Column("kind", sa.String(32), nullable=False, server_default="scoreline"),
     sa.Column("url", Text(), nullable=False),
     sa.Column("datarobot_key", Text(), nullable=False),
     # Jobs that run at once, and requests that the server takes at once.

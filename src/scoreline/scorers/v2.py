@@ -1,0 +1,179 @@
+"""The Open Inference Protocol, version 2, over HTTP: MLServer, KServe, Triton. Columns go out as JSON tensors."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+
+from scoreline.errors import InvalidRequest, ScoringError
+from scoreline.rows import jsonout
+from scoreline.scorers.foreign import ForeignScorer, Learned, finite
+from scoreline.scorers.replies import Values, numbers
+from scoreline.scorers.transport import Reply
+from scoreline.types import Feature, FeatureType, ModelInfo, ScoringPlan, ServerAddress
+
+_DATATYPES = {
+    FeatureType.NUMERIC: "FP64",
+    FeatureType.INTEGER: "INT64",
+    FeatureType.BOOLEAN: "BOOL",
+    FeatureType.TEXT: "BYTES",
+}
+_PROBABILITIES = ("predict_proba", "probabilities", "output_probability")
+_MATRIX = "matrix"
+
+
+class V2Scorer(ForeignScorer):
+    """One model of a V2 server: a tensor for each input column, or one matrix of all of them.
+
+    A number that is not there is sent as null: JSON has no NaN.
+    """
+
+    kind = "v2"
+    concurrency = 4
+    options = {  # noqa: RUF012 -- never changed
+        "model": "name of the model on that server",
+        "version": "its version; without it, the server's choice",
+        "layout": "`columns` (default): a tensor for each input; `matrix`: one tensor of all of them",
+        "tensor": "name of the matrix",
+        "datatypes": "JSON object of tensor names and datatypes; learned from the server where it tells",
+        "output": "name of the output that holds the predictions",
+        "singleOutput": "`last`: a binary model's one value is the last class's probability",
+    }
+    advice = (
+        "name the output that holds probabilities with `--server-option output=...` (`predict_proba` for scikit-learn "
+        "models on MLServer), or, if its one value is a probability, register it with `--server-option "
+        "singleOutput=last`"
+    )
+
+    def __init__(self, server: ServerAddress, plan: ScoringPlan) -> None:
+        super().__init__(server, plan)
+        self._datatypes: dict[str, str] = json.loads(self.given.get("datatypes", "{}"))
+        self._types = {feature.name: _DATATYPES[feature.type] for feature in plan.features}
+        self._output = self.given.get("output")
+        wanted = [{"name": self._output}] if self._output else []
+        self._end = b"]" + (b',"outputs":' + json.dumps(wanted).encode() if wanted else b"") + b"}"
+
+    def address(self) -> str:
+        """Return the model's route, of one version if that was chosen."""
+        version = self.given.get("version")
+        chosen = f"/versions/{quote(version, safe='')}" if version else ""
+        return f"{self.url}{self._model_path()}{chosen}/infer"
+
+    def body(self, batch: pa.RecordBatch) -> bytes:
+        """Return the tensors."""
+        rows = finite(batch).num_rows
+        if self.given.get("layout") == _MATRIX:
+            name = self.given.get("tensor", "input-0")
+            tensor = _tensor(name, self._datatypes.get(name, "FP64"), [rows, batch.num_columns], batch.columns)
+            return b'{"inputs":[' + tensor + self._end
+        tensors = [
+            _tensor(name, self._datatypes.get(name, self._types.get(name, "BYTES")), [rows, 1], [column])
+            for name, column in zip(batch.schema.names, batch.columns, strict=True)
+        ]
+        # The parameter has MLServer put the columns together as a table; the others do not mind it.
+        return b'{"parameters":{"content_type":"pd"},"inputs":[' + b",".join(tensors) + self._end
+
+    def values(self, reply: Reply, rows: int) -> tuple[Values, str | None]:
+        """Read the output that has the predictions; the model's version is its identity."""
+        document = reply.json()
+        outputs = document.get("outputs") if isinstance(document, dict) else None
+        if not isinstance(outputs, list) or not all(isinstance(output, dict) for output in outputs):
+            raise self.reader.wrong("no list of outputs")
+        return self._read(self._chosen(outputs), rows), _identity(document)
+
+    def refusal(self, reply: Reply) -> ScoringError:
+        """MLServer answers 500 for bad rows, too."""
+        return self.data_or_machine(reply)
+
+    def learn(self, labels: tuple[str, ...] | None, features: tuple[Feature, ...]) -> Learned:
+        """Read the model's metadata, which may name its inputs with their types, or leave them out."""
+        if not self.given.get("model"):
+            raise InvalidRequest("Name the model on that server: `--server-option model=NAME`.", "server.options")
+        reply = self.ask(self._model_path())
+        if reply.status != 200:
+            raise self.refusal(reply)
+        document = reply.document()
+        inputs = [item for item in document.get("inputs") or () if isinstance(item, dict) and "name" in item]
+        names = {str(item["name"]): str(item.get("datatype", "FP64")) for item in inputs}
+        outputs = [str(item.get("name")) for item in document.get("outputs") or () if isinstance(item, dict)]
+        options = self._layout(names, features)
+        if "output" not in self.given and (labels or len(outputs) > 1):
+            known = next((name for name in _PROBABILITIES if name in outputs), None)
+            options |= {"output": known} if known else {}
+        own: tuple[Feature, ...] = ()
+        if options.get("layout") != _MATRIX and self.given.get("layout") != _MATRIX:
+            own = tuple(Feature(name, _feature_type(kind), _nullable(kind)) for name, kind in names.items())
+        if not own and not features:
+            raise InvalidRequest(
+                f"The {self.where} does not name the input columns of its model: give them in their order with "
+                "`--feature COLUMN=TYPE`.",
+                "features",
+            )
+        return Learned(ModelInfo(self.kind, None, own), options, needs_values=True)
+
+    def _model_path(self) -> str:
+        return f"/v2/models/{quote(self.given.get('model', ''), safe='')}"
+
+    def _layout(self, names: dict[str, str], features: tuple[Feature, ...]) -> dict[str, str]:
+        options = {"datatypes": json.dumps(names)} if names and "datatypes" not in self.given else {}
+        if len(names) == 1 and features and "layout" not in self.given:
+            (only,) = names
+            if [feature.name for feature in features] != [only]:
+                options |= {"layout": _MATRIX, "tensor": only}
+        return options
+
+    def _chosen(self, outputs: list[dict[str, Any]]) -> dict[str, Any]:
+        named = {str(output.get("name")): output for output in outputs}
+        if self._output in named:
+            return named[self._output]
+        if self._output is None and len(outputs) == 1:
+            return outputs[0]
+        known = next((name for name in _PROBABILITIES if name in named), None)
+        if self._output is not None or known is None:
+            raise self.reader.broken(f"the outputs {', '.join(named) or 'none'}")
+        return named[known]
+
+    def _read(self, output: dict[str, Any], rows: int) -> Values:
+        data, shape = output.get("data"), output.get("shape")
+        if not isinstance(data, list) or not isinstance(shape, list) or not shape:
+            raise self.reader.wrong("an output without data and shape")
+        values = numbers(data, self.reader)
+        try:
+            self.reader.check_count(int(shape[0]), rows)
+            whole = values.reshape(rows, -1) if int(np.prod(shape)) == values.size else None
+        except (TypeError, ValueError) as error:
+            raise self.reader.wrong("an output whose data does not fit its shape") from error
+        if whole is None:
+            raise self.reader.wrong("an output whose data does not fit its shape")
+        return self.reader.shaped(whole)
+
+
+def open_scorer(server: ServerAddress, plan: ScoringPlan) -> V2Scorer:
+    """Return a scorer; nothing is sent yet."""
+    return V2Scorer(server, plan)
+
+
+def _tensor(name: str, datatype: str, shape: list[int], columns: list[pa.Array]) -> bytes:
+    head = json.dumps({"name": name, "shape": shape, "datatype": datatype})[:-1].encode()
+    return head + b',"data":[' + jsonout.values(columns) + b"]}"
+
+
+def _identity(document: dict[str, Any]) -> str | None:
+    name, version = document.get("model_name"), document.get("model_version")
+    return f"{name}:{version}" if version else None
+
+
+def _feature_type(datatype: str) -> FeatureType:
+    if datatype == "BYTES":
+        return FeatureType.TEXT
+    if datatype == "BOOL":
+        return FeatureType.BOOLEAN
+    return FeatureType.INTEGER if "INT" in datatype else FeatureType.NUMERIC
+
+
+def _nullable(datatype: str) -> bool:
+    return datatype == "BYTES" or datatype.startswith(("FP", "BF"))
