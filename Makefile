@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 EXTRAS := --extra postgres --extra lightgbm --extra xgboost-cpu --extra catboost --extra sklearn --extra onnx --extra mlflow
+SYSTEMS := drum mlflow mlserver
 COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --require-hashes
 # The build backend is pinned in build.txt, so that nothing unpinned is fetched for the editable install.
@@ -11,7 +12,7 @@ EDITABLE := $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-buil
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench docs lock format clean
+.PHONY: help setup demo test test-systems lint bench docs lock format clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -23,6 +24,9 @@ demo: $(VENV)/.demo ## Score half a year of real flights through the API (KEEP=1
 
 test: $(VENV)/.test ## Run the tests
 	@$(BIN)/python -m pytest -n $${TEST_PROCESSES:-auto} --dist loadfile $(ARGS)
+
+test-systems: $(VENV)/.test $(SYSTEMS:%=$(VENV)/systems/%/.ready) ## Run the tests against DRUM, MLflow and MLServer servers, set up here
+	@SCORELINE_SYSTEMS=$(abspath $(VENV)/systems) $(BIN)/python -m pytest tests/systems -n $${TEST_PROCESSES:-auto} --dist loadfile $(ARGS)
 
 lint: $(VENV)/.test ## Check style, types and layers
 	@$(BIN)/ruff check
@@ -47,6 +51,7 @@ lock: $(VENV)/.build ## Pin all dependencies again, with hashes (ARGS=--upgrade 
 	@$(COMPILE) $(ARGS) pyproject.toml -o requirements/runtime.txt
 	@$(COMPILE) $(ARGS) pyproject.toml requirements/demo.in --extra lightgbm -c requirements/runtime.txt -o requirements/demo.txt
 	@$(COMPILE) $(ARGS) pyproject.toml requirements/demo.in requirements/test.in $(EXTRAS) -c requirements/demo.txt -o requirements/test.txt
+	@for name in $(SYSTEMS); do $(COMPILE) $(ARGS) requirements/systems/$$name.in -o requirements/systems/$$name.txt; done
 
 clean: ## Remove everything that can be made again, .venv included
 	@rm -rf $(VENV) site dist demo/.run demo/scored.csv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -74,4 +79,11 @@ $(VENV)/.test: $(VENV)/.build requirements/test.txt pyproject.toml
 	@echo "Installing what the tests need into $(VENV) ..."
 	@$(INSTALL) -r requirements/test.txt
 	@$(EDITABLE)
+	@touch $@
+
+# Servers of other makers cannot share an environment, with each other or with us.
+$(VENV)/systems/%/.ready: requirements/systems/%.txt | $(VENV)/.build
+	@echo "Installing $* into $(VENV)/systems/$* ..."
+	@$(UV) venv --quiet --clear --python $(PYTHON) $(VENV)/systems/$*
+	@$(UV) pip install --quiet --python $(VENV)/systems/$*/bin/python --require-hashes -r $<
 	@touch $@

@@ -114,7 +114,8 @@ def create_user(
     right: Annotated[
         list[str] | None,
         typer.Option(
-            help="A right beyond the role: code (deploy models that run code when loaded). May be given again."
+            help="A right beyond the role: code (deploy models that run code when loaded) or servers (register "
+            "servers of other makers). May be given again."
         ),
     ] = None,
     organisation: Annotated[

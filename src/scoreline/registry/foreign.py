@@ -95,7 +95,7 @@ def _require_right(store: Store, caller: Caller, server: ServerRequest) -> None:
         return
     raise Forbidden(
         f"No admin has registered the server {server.url} yet, and user {caller.username!r} lacks the right {RIGHT!r} "
-        f"to do so: an admin grants it with `scoreline user grant {caller.username} {RIGHT}`."
+        f"to do so: an admin grants it with `scoreline user update {caller.username} --right {RIGHT}`."
     )
 
 
