@@ -131,5 +131,5 @@ def test_nobody_there():
 
 
 def test_unknown_kinds_are_refused():
-    with pytest.raises(errors.SetupError, match="'drum' is not known"):
-        open_scorer(ServerAddress("http://x", "p", "t", kind="drum"), PLAN)
+    with pytest.raises(errors.SetupError, match="'sagemaker' is not known"):
+        open_scorer(ServerAddress("http://x", "p", "t", kind="sagemaker"), PLAN)
