@@ -111,8 +111,8 @@ def create(
         if package.archived_at is not None:
             raise Conflict(f"Model package {package.name!r} is archived: deploy another version.")
         if package.server is not None:
-            server_id = package.server["id"]
-        if server_id is not None:
+            server_id = package.server["id"]  # whoever sees the package may have it asked
+        elif server_id is not None:
             servers.get_in(connection, caller, server_id)
         _check_free(connection, caller, user_provided_id)
         deployment_id, moment = new_id(), now()

@@ -44,6 +44,16 @@ def test_the_first_runs_output_state_stays(world, run):
     assert StoreLedger(world.store, run).output_state() == {"n": 1}
 
 
+def test_the_first_model_that_answers_is_the_jobs(world, run):
+    assert StoreLedger(world.store, run).pin_model("churn:v1") == "churn:v1"
+    assert StoreLedger(world.store, run).pin_model("churn:v2") == "churn:v1"
+    assert world.store.run(lambda connection: states.let_go(connection, run, fault=False))
+    again = lease.next_run(world.store, "w2")
+    assert StoreLedger(world.store, again).pin_model("churn:v3") == "churn:v1"
+    with pytest.raises(LostLease):
+        StoreLedger(world.store, run).pin_model("churn:v1")
+
+
 def test_a_flush_must_follow_the_last_one(world, run):
     ledger = StoreLedger(world.store, run)
     ledger.begin({})

@@ -165,7 +165,7 @@ def test_datarobot_routes_keys_and_answers():
 @pytest.mark.parametrize(
     ("kind", "status", "body", "error", "words"),
     [
-        ("drum", 500, {"message": """ERROR: x. Exception: ValueError("bad: 'abc'")"""}, errors.DataRefused, "bad: 'abc'"),
+        ("drum", 500, {"message": """Exception: ValueError("bad: 'abc'")"""}, errors.DataRefused, "bad: 'abc'"),
         ("drum", 500, {"message": "ERROR: No columns to parse from file"}, errors.DataRefused, "No columns"),
         ("drum", 500, {"message": "ERROR: Exception: MemoryError('x')"}, errors.ServerUnavailable, "MemoryError"),
         ("drum", 500, {"message": "ERROR: CUDA out of memory in column"}, errors.ServerUnavailable, "memory"),
