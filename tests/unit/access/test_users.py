@@ -60,7 +60,7 @@ def test_the_last_admin_stays(store):
 def test_first_start_shows_a_secret_once(store):
     secret = bootstrap(store, Settings())
     caller = tokens.authenticate(store, secret)
-    assert (caller.username, caller.role, caller.rights) == ("admin", "admin", {"code"})
+    assert (caller.username, caller.role, caller.rights) == ("admin", "admin", {"code", "servers"})
     assert bootstrap(store, Settings()) is None
 
 
