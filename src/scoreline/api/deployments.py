@@ -7,7 +7,6 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
-from scoreline.access import require_change
 from scoreline.api.calls import Call, Called, JsonBody, body_of, documented, query_of
 from scoreline.api.jsonio import JsonResponse
 from scoreline.api.paging import Paging, page, page_out_of
@@ -19,7 +18,6 @@ from scoreline.api.wire.deployments import (
     NewDeployment,
     StatusChange,
     capabilities_document,
-    check_settings,
     deployment_document,
     features_document,
 )
@@ -27,7 +25,7 @@ from scoreline.errors import InvalidRequest
 from scoreline.jobs import service
 from scoreline.jobs.model import JobState
 from scoreline.jobs.store import JobFilter
-from scoreline.registry import deployments
+from scoreline.registry import deployments, settings
 from scoreline.registry.records import Deployment
 
 router = APIRouter(prefix=f"/{COLLECTION}", tags=["deployments"])
@@ -108,15 +106,13 @@ def change_status(
 @router.get("/{deployment_id}/settings/")
 def get_settings(call: Called, deployment_id: str) -> Response:
     """Return all settings of a deployment."""
-    return JsonResponse(_get(call, deployment_id).settings)
+    return JsonResponse(settings.document(_get(call, deployment_id).settings))
 
 
 @router.patch("/{deployment_id}/settings/", status_code=202)
 def change_settings(call: Called, deployment_id: str, body: JsonBody) -> Response:
-    """Take settings that are as they are; those of features that are not built yet are refused by name."""
-    deployment = _get(call, deployment_id)
-    require_change(call.caller, deployment.owner.id, f"deployment {deployment.label!r}")
-    check_settings(deployment.settings, body)
+    """Change settings: any of them; those of features that are not built yet are refused by name."""
+    deployments.change_settings(call.store, call.caller, deployment_id, body)
     return done(call, COLLECTION, deployment_id)
 
 

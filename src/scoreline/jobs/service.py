@@ -242,7 +242,7 @@ def _package(store: Store, caller: Caller, spec: JobSpec, deployment: Deployment
 
 
 def _target(deployment: Deployment, package: Package) -> Target:
-    association = deployment.settings["associationId"]["columnNames"]
+    association = deployment.settings.association_id
     return Target(
         name=package.target_name,
         type=package.target_type,

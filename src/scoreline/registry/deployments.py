@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from scoreline.access import Caller, require_change, require_write, visible
 from scoreline.errors import Conflict, InvalidRequest, NotFound
-from scoreline.registry import packages, servers
+from scoreline.registry import packages, servers, settings
 from scoreline.registry.records import Deployment, Page, Server, fetch_page, owner_from, prefixed, unprefixed
 from scoreline.registry.request import metadata, text
 from scoreline.store import Store, new_id, now
@@ -23,21 +22,6 @@ from scoreline.types import JsonObject
 
 STATUSES = ("active", "inactive")
 IMPORTANCE = ("CRITICAL", "HIGH", "MODERATE", "LOW")
-
-DEFAULT_SETTINGS: JsonObject = {
-    "associationId": {"columnNames": [], "requiredInPredictionRequests": False},
-    "targetDrift": {"enabled": False},
-    "featureDrift": {"enabled": False},
-    "predictionsDataCollection": {"enabled": False},
-    "predictionIntervals": {"enabled": False, "percentiles": []},
-    "predictionWarning": {"enabled": False, "customBoundaries": None},
-    "segmentAnalysis": {"enabled": False, "attributes": []},
-    "challengerModels": {"enabled": False},
-    "predictionsByForecastDate": {"enabled": False, "columnName": None, "datetimeFormat": None},
-    "biasAndFairness": None,
-    "humility": {"enabled": False},
-}
-"""What `GET deployments/{id}/settings/` shows of a deployment that nobody has changed."""
 
 _package_owner = users.alias("package_owner")
 _QUERY = (
@@ -196,6 +180,20 @@ def set_status(store: Store, caller: Caller, deployment_id: str, status: str) ->
     return _change(store, caller, deployment_id, {"status": status})
 
 
+def change_settings(store: Store, caller: Caller, deployment_id: str, wanted: Mapping[str, Any]) -> Deployment:
+    """Change the settings that are given, named as `settings.document` shows them.
+
+    Raises NotFound, Forbidden; InvalidRequest for what is unknown, wrong or not built.
+    """
+    with store.exclusive("deployments") as connection:
+        deployment = get_in(connection, caller, deployment_id)
+        require_change(caller, deployment.owner.id, f"deployment {deployment.label!r}")
+        chosen = settings.changed(deployment.settings, wanted, caller, deployment.package.target_type)
+        change = table.update().where(table.c.id == deployment_id, table.c.deleted_at.is_(None))
+        connection.execute(change.values(settings=settings.to_stored(chosen), updated_at=now()))
+        return get_in(connection, caller, deployment_id)
+
+
 def delete(store: Store, caller: Caller, deployment_id: str) -> None:
     """Remove a deployment; its jobs stay. Raises NotFound, Forbidden.
 
@@ -288,7 +286,7 @@ def _deployment(row: RowMapping, default_server: Server | None) -> Deployment:
         importance=values["importance"],
         user_provided_id=values["user_provided_id"],
         additional_metadata=tuple(values["additional_metadata"]),
-        settings=copy.deepcopy(DEFAULT_SETTINGS) | values["settings"],
+        settings=settings.from_stored(values["settings"]),
         created_at=values["created_at"],
         updated_at=values["updated_at"],
         model_deployed_at=values["model_deployed_at"],

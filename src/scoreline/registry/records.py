@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
+from scoreline.registry.settings import DeploymentSettings
 from scoreline.types import Feature, FeatureType, JsonObject, ModelInfo, TargetType
 
 T = TypeVar("T")
@@ -125,8 +126,8 @@ class Server:
 class Deployment:
     """A place where a package is served.
 
-    server: the one it was made for, else the installation's default; None while there is none. settings: every
-    setting, defaults filled in.
+    server: the one it was made for, else the installation's default; None while there is none. settings: of the
+    deployment, for all that scores through it.
     """
 
     id: str
@@ -136,7 +137,7 @@ class Deployment:
     importance: str | None
     user_provided_id: str | None
     additional_metadata: tuple[JsonObject, ...]
-    settings: JsonObject
+    settings: DeploymentSettings
     created_at: datetime
     updated_at: datetime
     model_deployed_at: datetime

@@ -82,14 +82,14 @@ class PackageRequest:
 
 def parse(body: Mapping[str, Any]) -> PackageRequest:
     """Read the body; raises InvalidRequest naming the field and what is allowed."""
-    _known(body, _FIELDS, "")
+    check_known(body, _FIELDS)
     for name, feature in _NOT_BUILT.items():
         if body.get(name):
             raise InvalidRequest(f"`{name}` is not supported, because {feature} is not built yet: leave it out.", name)
-    target = _object(body, "target", "target")
-    _known(target, _TARGET, "target.")
-    description = _object(body, "modelDescription", "modelDescription")
-    _known(description, _MODEL_DESCRIPTION, "modelDescription.")
+    target = object_of(body, "target")
+    check_known(target, _TARGET, "target.")
+    description = object_of(body, "modelDescription")
+    check_known(description, _MODEL_DESCRIPTION, "modelDescription.")
     model_id, model_name = (text(body, name) for name in ("registeredModelId", "registeredModelName"))
     if model_id is not None and model_name is not None:
         raise InvalidRequest("Give `registeredModelId` or `registeredModelName`, not both.", "registeredModelId")
@@ -150,6 +150,27 @@ def metadata(value: Any, field: str) -> tuple[JsonObject, ...]:
     return _pairs(value, field, ("key", "value"))
 
 
+def object_of(values: Mapping[str, Any], name: str, field: str | None = None) -> Mapping[str, Any]:
+    """Return an object, an empty one when it is not given; raises InvalidRequest. `field`: its full name."""
+    value = values.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InvalidRequest(f"`{field or name}` is an object.", field or name)
+    return value
+
+
+def check_known(values: Mapping[str, Any], names: Iterable[str], prefix: str = "", what: str = "field") -> None:
+    """Raise InvalidRequest for a name that does not exist, with the nearest one that does."""
+    allowed = list(names)
+    for name in values:
+        if name not in allowed:
+            close = difflib.get_close_matches(str(name), allowed, 1)
+            advice = f"did you mean `{prefix}{close[0]}`?" if close else f"allowed are {', '.join(allowed)}."
+            shown = f"{prefix}{name}"[:200]
+            raise InvalidRequest(f"There is no {what} `{shown}`: {advice}", shown)
+
+
 def _pairs(value: Any, field: str, names: tuple[str, str]) -> tuple[JsonObject, ...]:
     def good(item: Any) -> bool:
         return isinstance(item, dict) and set(item) == set(names) and all(isinstance(v, str) for v in item.values())
@@ -164,35 +185,17 @@ def _list(value: Any, field: str, good: Callable[[Any], bool], what: str) -> lis
 
 
 def _server(body: Mapping[str, Any], description: Mapping[str, Any]) -> ServerRequest | None:
-    server = _object(body, "server", "server")
+    server = object_of(body, "server")
     if not server:
         return None
-    _known(server, ("kind", "url", "options"), "server.")
+    check_known(server, ("kind", "url", "options"), "server.")
     if _artifact(description) is not None:
         raise InvalidRequest("A model is in an artefact or on a server: give one of them.", "server")
-    options = _object(server, "options", "server.options")
+    options = object_of(server, "options", "server.options")
     if not all(isinstance(value, str) for value in options.values()):
         raise InvalidRequest("`server.options` holds texts.", "server.options")
     kind, url = (required(text(server, name, "server."), f"server.{name}") for name in ("kind", "url"))
     return ServerRequest(kind, url, dict(options))
-
-
-def _object(body: Mapping[str, Any], name: str, field: str) -> Mapping[str, Any]:
-    value = body.get(name)
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise InvalidRequest(f"`{field}` is an object.", field)
-    return value
-
-
-def _known(values: Mapping[str, Any], names: Iterable[str], prefix: str) -> None:
-    allowed = list(names)
-    for name in values:
-        if name not in allowed:
-            close = difflib.get_close_matches(str(name), allowed, 1)
-            advice = f"did you mean `{prefix}{close[0]}`?" if close else f"allowed are {', '.join(allowed)}."
-            raise InvalidRequest(f"There is no field `{prefix}{name}`: {advice}", f"{prefix}{name}")
 
 
 def _artifact(description: Mapping[str, Any]) -> str | None:

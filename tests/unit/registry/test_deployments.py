@@ -3,6 +3,7 @@ import pytest
 from scoreline.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from scoreline.registry import deployments, packages, registered, servers
 from scoreline.registry.deployments import Filters
+from scoreline.registry.settings import DeploymentSettings
 from tests.unit.registry.conftest import body
 
 
@@ -28,7 +29,7 @@ def test_a_deployment_has_its_package_its_server_and_every_setting(store, people
     assert (made.package.id, made.package.owner.username, made.owner.username) == (package.id, "ann", "bob")
     assert made.package.active_deployments == 1
     assert made.server is None
-    assert made.settings["predictionIntervals"] == {"enabled": False, "percentiles": []}
+    assert made.settings == DeploymentSettings()
     assert made.created_at == made.model_deployed_at == made.updated_at
 
 

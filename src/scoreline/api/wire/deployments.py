@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -165,7 +165,7 @@ def deployment_document(deployment: Deployment, caller: Caller) -> JsonObject:
         "governance": None,
         "creator": member(deployment.owner),
         "tags": [],
-        "approvalStatus": "APPROVED",
+        "approvalStatus": deployment.settings.approval_status,
         "userProvidedId": deployment.user_provided_id,
         "additionalMetadata": list(deployment.additional_metadata),
     }
@@ -196,25 +196,6 @@ def capabilities_document() -> JsonObject:
             for name, what in _CAPABILITIES.items()
         ]
     }
-
-
-def check_settings(current: JsonObject, wanted: JsonObject) -> None:
-    """Accept a change of settings that changes nothing. Raises InvalidRequest, naming the setting, for all others."""
-    for name, value in wanted.items():
-        if value is None:
-            continue
-        if name not in current:
-            raise InvalidRequest(f"There is no setting {name[:100]!r}: there are {', '.join(current)}.", name)
-        if not _same(current[name], value):
-            raise InvalidRequest(
-                f"The setting {name} cannot be changed: this version of Scoreline does not have its feature yet.", name
-            )
-
-
-def _same(current: Any, wanted: Any) -> bool:
-    if isinstance(current, dict) and isinstance(wanted, dict):
-        return all(key in current and _same(current[key], value) for key, value in wanted.items())
-    return bool(current == wanted)
 
 
 def _permissions(deployment: Deployment, caller: Caller) -> list[str]:
