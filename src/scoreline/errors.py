@@ -12,7 +12,8 @@
     |   +-- DataRefused           the rows themselves: bisect                   (row)
     |   +-- TooLarge              the request: split
     |   +-- Overloaded            try again later                               (retry_after)
-    |   +-- ServerUnavailable     connection, time-out, crash: try again
+    |   +-- ServerUnavailable     connection, time-out: try again
+    |   +-- ModelCrashed          the model's process ended over the rows: once more, then bisect
     |   +-- AccessRefused         token or address: give up
     |   +-- WrongAnswer           reply that is not one prediction per row: try again, then give up
     |   +-- ModelBroken           the model cannot be loaded or does not fit: give up
@@ -107,6 +108,10 @@ class ServerUnavailable(ScoringError):
     """No connection, a time-out, or the server failed while it worked."""
 
     retry = True
+
+
+class ModelCrashed(ScoringError):
+    """The process that ran the model ended, hung or had no memory left over the rows sent; the server goes on."""
 
 
 class AccessRefused(ScoringError):

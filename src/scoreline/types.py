@@ -291,7 +291,8 @@ class Scorer(Protocol):
     def score(self, features: pa.RecordBatch, options: ScoreOptions) -> Scores:
         """Score a batch of at least one row; called by several threads at once.
 
-        Raises a `ScoringError`: DataRefused, TooLarge, Overloaded, ServerUnavailable, AccessRefused, WrongAnswer.
+        Raises a `ScoringError`: DataRefused, ModelCrashed, TooLarge, Overloaded, ServerUnavailable, AccessRefused,
+        WrongAnswer, ModelBroken.
         """
         ...
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +17,7 @@ import pyarrow as pa
 from scoreline.errors import (
     Cancelled,
     DataRefused,
+    ModelCrashed,
     Overloaded,
     ScoringError,
     ServerUnavailable,
@@ -24,6 +25,7 @@ from scoreline.errors import (
     WrongAnswer,
     one_line,
 )
+from scoreline.pipeline.crashes import Crashes, Hunt
 from scoreline.types import ScoreOptions, Scorer, Scores
 
 # Calls spent on the bad rows of one chunk; then the rest of it fails.
@@ -45,6 +47,55 @@ class Answer:
     values: npt.NDArray[np.float64]
     errors: dict[int, str] = field(default_factory=dict)
     seconds: float = 0.0
+
+
+class _Work:
+    """The parts of one batch that are still to be asked for, as (from, to), and what came of the others."""
+
+    def __init__(self, rows: int, outputs: int, *, row_level: bool) -> None:
+        self.answer = Answer(np.zeros((rows, outputs)))
+        self.todo = [(0, rows)]
+        self._row_level = row_level
+        self._spent = 0
+        self._refusal = ""
+
+    def next(self) -> tuple[int, int] | None:
+        """Return the part to ask for; None at the end. Too many refusals fail all that is left."""
+        while self.todo:
+            part = self.todo.pop()
+            if self._spent < MOST_CALLS:
+                self._spent += bool(self._refusal)
+                return part
+            self.fail(
+                part, f"not scored: too many rows of the same chunk were refused, the last because {self._refusal}"
+            )
+        return None
+
+    def fail(self, part: tuple[int, int], message: str) -> None:
+        """Give up all rows of a part."""
+        self.answer.errors.update(dict.fromkeys(range(*part), message))
+
+    def split(self, part: tuple[int, int], message: str) -> None:
+        """Ask for both halves, the first one first; a single row fails."""
+        start, stop = part
+        if stop - start == 1:
+            self.answer.errors[start] = message
+            return
+        middle = (start + stop) // 2
+        self.todo += [(middle, stop), (start, middle)]
+
+    def refused(self, part: tuple[int, int], problem: DataRefused) -> None:
+        """Leave out the row at fault, or look for it. Raises the problem when rows are not to be judged one by one."""
+        if not self._row_level:
+            raise problem
+        self._refusal = one_line(problem.message, 200)
+        start, stop = part
+        if problem.row is None or not 0 <= problem.row < stop - start:
+            self.split(part, problem.message)
+            return
+        row = start + problem.row
+        self.answer.errors[row] = problem.message
+        self.todo += [rest for rest in ((row + 1, stop), (start, row)) if rest[0] < rest[1]]
 
 
 class Asker:
@@ -69,6 +120,7 @@ class Asker:
         self._gate = threading.Semaphore(concurrency)
         self._stopping = stopping
         self._options = options or ScoreOptions()
+        self._crashes = Crashes(self._check)
 
     def ask(
         self, batch: pa.RecordBatch, *, row_level: bool = True, too_large: Callable[[], None] = lambda: None
@@ -76,42 +128,58 @@ class Asker:
         """Score every row that can be scored; rows count within the batch.
 
         `too_large` is called each time the server refuses a part for its size; it is then asked in halves.
-        With `row_level` false a refusal is raised as DataRefused. Raises other ScoringErrors once trying again has
-        not helped, and Cancelled when the run is stopping.
+        Rows that end the model's process count as refused once they did so twice. With `row_level` false a refusal is
+        raised as DataRefused. Raises other ScoringErrors once trying again has not helped, and Cancelled when the run
+        is stopping.
         """
-        answer = Answer(np.zeros((batch.num_rows, self._outputs)))
-        todo = [(0, batch.num_rows)]
-        spent = 0
-        refusal = ""
-        while todo:
-            start, stop = todo.pop()
-            if spent >= MOST_CALLS:
-                message = f"not scored: too many rows of the same chunk were refused, the last because {refusal}"
-                answer.errors.update(dict.fromkeys(range(start, stop), message))
-                continue
-            spent += bool(refusal)
-            try:
-                values = self._call(batch.slice(start, stop - start), answer)
-            except TooLarge as problem:
-                too_large()
-                if stop - start == 1:
-                    answer.errors[start] = problem.message
-                todo += _halves(start, stop)
-            except DataRefused as problem:
-                if not row_level:
-                    raise
-                refusal = one_line(problem.message, 200)
-                if stop - start == 1:
-                    answer.errors[start] = problem.message
-                elif problem.row is not None and 0 <= problem.row < stop - start:
-                    row = start + problem.row
-                    answer.errors[row] = problem.message
-                    todo += [part for part in ((row + 1, stop), (start, row)) if part[0] < part[1]]
+        work = _Work(batch.num_rows, self._outputs, row_level=row_level)
+        with ExitStack() as stack:
+            hunt: Hunt | None = None
+            while (part := work.next()) is not None:
+                start, stop = part
+                try:
+                    values = self._call(batch.slice(start, stop - start), work.answer)
+                except TooLarge as problem:
+                    too_large()
+                    work.split(part, problem.message)
+                except DataRefused as problem:
+                    work.refused(part, problem)
+                except ModelCrashed as problem:
+                    if hunt is None:
+                        hunt = stack.enter_context(self._crashes.hunt())
+                        self.notes.append(f"Over a batch of {stop - start} rows: {problem.message}")
+                    self._crashed(hunt, batch, part, problem, work)
                 else:
-                    todo += _halves(start, stop)
+                    work.answer.values[start:stop] = values
+        return work.answer
+
+    def _crashed(
+        self, hunt: Hunt, batch: pa.RecordBatch, part: tuple[int, int], problem: ModelCrashed, work: _Work
+    ) -> None:
+        hunt.crash(problem)
+        if hunt.again(part):
+            work.todo.append(part)
+            return
+        if probes := hunt.probes(part):
+            self._probe(hunt, batch, probes, work.answer)
+        if hunt.exhausted:
+            work.fail(part, f"not scored: too many rows of the same chunk fail, the last because: {problem.message}")
+        else:
+            work.refused(part, DataRefused(problem.message))
+
+    def _probe(self, hunt: Hunt, batch: pa.RecordBatch, rows: tuple[int, ...], answer: Answer) -> None:
+        """Try single rows; give the model up when it survives none of them."""
+        for row in rows:
+            try:
+                self._call(batch.slice(row, 1), answer)
+            except ModelCrashed as problem:
+                hunt.crash(problem)
+                last = problem
+            except DataRefused:
+                return
             else:
-                answer.values[start:stop] = values
-        return answer
+                return
+        hunt.give_up(last)
 
     def _call(self, batch: pa.RecordBatch, answer: Answer) -> npt.NDArray[np.float64]:
         """Make one call, and make it again as long as the server may yet answer."""
@@ -121,7 +189,9 @@ class Asker:
             with self._turn():
                 started = time.monotonic()
                 try:
-                    return _checked(self._scorer.score(batch, self._options), batch.num_rows, self._outputs)
+                    values = _checked(self._scorer.score(batch, self._options), batch.num_rows, self._outputs)
+                    self._crashes.good()
+                    return values
                 except (Overloaded, ServerUnavailable) as problem:
                     failure: ScoringError = problem
                 except WrongAnswer as problem:
@@ -162,12 +232,6 @@ def _delay(failure: ScoringError, tries: int) -> float:
     if asked is not None:
         return min(max(asked, 0.0), _LONGEST_ASKED_DELAY) + spread * _FIRST_DELAY
     return float(min(_FIRST_DELAY * 2.0 ** min(tries, 20), _LONGEST_DELAY) * spread)
-
-
-def _halves(start: int, stop: int) -> list[tuple[int, int]]:
-    """Return both halves, the first one last: it is taken from the end. One row has none."""
-    middle = (start + stop) // 2
-    return [(middle, stop), (start, middle)] if stop - start > 1 else []
 
 
 def _checked(scores: Scores, rows: int, outputs: int) -> npt.NDArray[np.float64]:

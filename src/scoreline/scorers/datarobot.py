@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
-from scoreline.errors import ScoringError, ServerUnavailable
+from scoreline.errors import ModelCrashed, ScoringError, ServerUnavailable
 from scoreline.scorers import reasons
 from scoreline.scorers.foreign import CSV, ForeignScorer, Learned, csv_body
 from scoreline.scorers.replies import Reader, Values, numbers
@@ -57,8 +57,10 @@ class DataRobotScorer(ForeignScorer):
         return read(found, rows, self.reader), model
 
     def refusal(self, reply: Reply) -> ScoringError:
-        """Besides the usual: 502, 504 and 570 pass."""
+        """Besides the usual: 502, 504 and 570 pass; Scoreline's own route says when a model ended over the rows."""
         said = reasons.find(reply).text
+        if reply.status == 500 and reply.document().get("reason") == "crash":
+            return ModelCrashed(said)
         if reply.status in _BUSY:
             return ServerUnavailable(f"Scoring failed: the {self.where} says: {said} (status {reply.status})")
         return refusal(self.where, reply, said)

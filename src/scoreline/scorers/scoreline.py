@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -10,6 +12,7 @@ from scoreline.errors import (
     AccessRefused,
     DataRefused,
     ModelBroken,
+    ModelCrashed,
     Overloaded,
     ScoringError,
     ServerUnavailable,
@@ -95,12 +98,14 @@ class ScorelineScorer:
             return Overloaded(told, retry_after(reply.headers.get("retry-after")))
         if status in {401, 403, 404}:
             return AccessRefused(f"{told} ({status})")
+        reason = document.get("reason")
+        if reason in _ABOUT_THE_MODEL:
+            return _ABOUT_THE_MODEL[reason](text)
         if 400 <= status < 500 and status != 408:
-            if document.get("reason") == "model":
-                return ModelBroken(text)
             row = document.get("row")
             return DataRefused(text, row if isinstance(row, int) else None)
         return ServerUnavailable(f"{told} ({status})")
 
 
+_ABOUT_THE_MODEL: dict[Any, type[ScoringError]] = {"model": ModelBroken, "crash": ModelCrashed}
 _CLASSES = frozenset({TargetType.BINARY, TargetType.MULTICLASS})

@@ -13,7 +13,8 @@ class PredictorConfig:
     """All that decides how a prediction server behaves; sizes in bytes, times in seconds.
 
     max_request is the Prediction API's limit of 50 MB, max_batch that of an Arrow body. max_wait bounds how long a
-    request waits for a model process before it is told to come back later.
+    request waits for a model process before it is told to come back later. score_seconds: what hangs for so long is
+    ended; less than clients wait for an answer, so that they are told.
     """
 
     host: str
@@ -29,7 +30,7 @@ class PredictorConfig:
     max_batch: int = 256 * MEGABYTE
     max_wait: float = 30.0
     load_seconds: float = 300.0
-    score_seconds: float = 600.0
+    score_seconds: float = 500.0
     inspect_seconds: float = 60.0
     body_idle_seconds: float = 60.0
     kept_artifacts: int = 64

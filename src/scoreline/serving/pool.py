@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import functools
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from scoreline.errors import DataRefused, ModelBroken, Overloaded, ScoringError, ServerUnavailable
+from scoreline.errors import DataRefused, ModelBroken, ModelCrashed, Overloaded, ScoringError, ServerUnavailable
 from scoreline.serving.documents import Artifact
 from scoreline.serving.process import ModelProcess, NotStarted
 from scoreline.serving.shared import Shared
@@ -21,7 +22,8 @@ _log = structlog.get_logger(__name__)
 # One request being worked on and one lying ready, so that a process never waits for the front.
 DEPTH = 2
 _LONGEST_PAUSE = 5.0
-_CRASHES = 3  # of one model, without an answer in between
+_LOAD_CRASHES = 2  # of one model, before it is given up
+_GIVEN_UP_SECONDS = 60.0  # then it is tried again: a machine without memory may have some later
 _REMEMBERED = 1000
 _CAUGHT_UP = 2  # models that a new process loads at once
 
@@ -50,8 +52,7 @@ class Pool:
         self._some_ready = asyncio.Event()
         self._keepers: list[asyncio.Task[None]] = []
         self._recent: OrderedDict[str, Artifact] = OrderedDict()
-        self._crashes: dict[str, int] = {}
-        self._preloads: set[asyncio.Task[None]] = set()
+        self._doomed = _Doomed()
         self._inspections = asyncio.Semaphore(2)
 
     async def start(self) -> None:
@@ -60,10 +61,9 @@ class Pool:
 
     async def close(self) -> None:
         """End all processes; requests that still wait get ServerUnavailable."""
-        tasks = [*self._keepers, *self._preloads]
-        for task in tasks:
+        for task in self._keepers:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._keepers, return_exceptions=True)
         await asyncio.gather(*(process.close() for process in self._processes if process))
 
     def pids(self) -> list[int]:
@@ -73,27 +73,28 @@ class Pool:
     async def score(self, artifact: Artifact, body: Shared, *, wait: float) -> Answer:
         """Score the batch in `body`; the answer is added to it.
 
-        wait: seconds to wait for a place. Raises Overloaded after that, DataRefused, ModelBroken, or ServerUnavailable
-        when the model process ended over this request.
+        wait: seconds to wait for a place. Raises Overloaded after that, DataRefused, ModelBroken, or ModelCrashed when
+        the model's process ended over this request.
         """
         deadline = asyncio.get_running_loop().time() + wait
         message = _message("score", artifact) | {"size": body.size}
         while True:
+            self._doomed.check(artifact.key)
             process = await self._place(deadline, artifact)
-            self._spread(artifact, process)
-            seconds = self._score_seconds + (0 if artifact.key in process.loaded else self._load_seconds)
-            answer = process.submit(message, body.descriptor, seconds=seconds, done=self._slots.release)
+            hit = process.has(artifact.key)
+            if not hit:
+                # A message of its own, so that a model which ends its process at once is told from one that ends it
+                # over some rows.
+                self._load(process, artifact)
+            process.note(artifact.key)
+            answer = process.submit(message, body.descriptor, seconds=self._score_seconds, done=self._slots.release)
             try:
                 reply = await answer
             except NotStarted:
                 continue
-            except ServerUnavailable as error:
-                self._crashed(artifact, error)
-                raise
-            self._crashes.pop(artifact.key, None)
+            self._note(artifact)
             _raise_refusal(reply)
-            process.loaded.add(artifact.key)
-            return Answer(body.size, reply["size"], reply["rows"], reply["hit"])
+            return Answer(body.size, reply["size"], reply["rows"], hit)
 
     def preload(self, artifact: Artifact) -> None:
         """Have every process load the model in the background, so that no request pays for it later."""
@@ -109,8 +110,14 @@ class Pool:
         its process.
         """
         async with self._inspections:
-            reply = await self._inspect(artifact, sample, seconds)
-        _raise_refusal(reply)
+            try:
+                reply = await self._inspect(artifact, sample, seconds)
+                _raise_refusal(reply)
+            except ModelCrashed as error:
+                raise ModelBroken(
+                    f"The model cannot be used: {error.message[:1].lower()}{error.message[1:].rstrip('.')} when it was "
+                    "tried; its file is damaged, or needs other versions of its library than this server has."
+                ) from None
         return {"info": reply["info"], "check": reply["check"]}
 
     async def _inspect(self, artifact: Artifact, sample: bytes | None, seconds: float) -> JsonObject:
@@ -122,13 +129,6 @@ class Pool:
                     body.append(sample)
                 message = _message("inspect", artifact) | {"size": body.size}
                 return await process.submit(message, None if sample is None else body.descriptor, seconds=seconds)
-        except ServerUnavailable:
-            if not process.ready.done() or process.ready.exception():
-                raise
-            raise ModelBroken(
-                f"The model cannot be used: the process that tried it {await process.ended()}; "
-                "try it in a Python of your own with the same library versions."
-            ) from None
         finally:
             await process.close()
 
@@ -148,20 +148,12 @@ class Pool:
             raise Overloaded(
                 "All model processes of the prediction server are busy; try again in a moment.", retry_after=1
             ) from None
-        return min(usable, key=lambda process: (process.in_flight, artifact.key not in process.loaded))
-
-    def _spread(self, artifact: Artifact, chosen: ModelProcess) -> None:
-        """At a model's first use, load it in the other processes, too, while this one works."""
-        if self._note(artifact):
-            return
-        for process in self._processes:
-            if process and process is not chosen and process.usable:
-                self._load(process, artifact)
+        return min(usable, key=lambda process: (process.in_flight, not process.has(artifact.key)))
 
     def _catch_up(self, process: ModelProcess) -> None:
         """Have a new process load what was used last, except models that are known to end their processes."""
         for artifact in list(self._recent.values())[-_CAUGHT_UP:]:
-            if artifact.key not in self._crashes:
+            if artifact.key not in self._doomed:
                 self._load(process, artifact)
 
     def _note(self, artifact: Artifact) -> bool:
@@ -174,28 +166,27 @@ class Pool:
         return known
 
     def _load(self, process: ModelProcess, artifact: Artifact) -> None:
-        async def load() -> None:
-            with contextlib.suppress(NotStarted):
-                try:
-                    reply = await process.submit(_message("load", artifact), None, seconds=self._load_seconds)
-                    _raise_refusal(reply)
-                    process.loaded.add(artifact.key)
-                except ScoringError as error:
-                    _log.warning("model not preloaded", artifact=artifact.sha256, cause=error.message)
+        process.note(artifact.key)
+        answer = process.submit(_message("load", artifact), None, seconds=self._load_seconds)
+        answer.add_done_callback(functools.partial(self._loaded, process, artifact))
 
-        task = asyncio.create_task(load())
-        self._preloads.add(task)
-        task.add_done_callback(self._preloads.discard)
-
-    def _crashed(self, artifact: Artifact, error: ServerUnavailable) -> None:
-        """Raise ModelBroken for a model that ends its process again and again: asking once more is useless."""
-        if len(self._crashes) > _REMEMBERED:
-            self._crashes.clear()
-        self._crashes[artifact.key] = self._crashes.get(artifact.key, 0) + 1
-        if self._crashes[artifact.key] >= _CRASHES:
-            raise ModelBroken(
-                f"{error.message.rstrip('.')}; that was the model's end {_CRASHES} times in a row, so it is given up."
-            ) from error
+    def _loaded(self, process: ModelProcess, artifact: Artifact, answer: asyncio.Future[JsonObject]) -> None:
+        """Take note of how loading went; at a model's first use, have the other processes load it, too."""
+        if answer.cancelled() or isinstance(answer.exception(), NotStarted):
+            return
+        try:
+            _raise_refusal(answer.result())
+        except ScoringError as error:
+            process.forget(artifact.key)
+            if isinstance(error, ModelCrashed):
+                self._doomed.add(artifact.key, error.message)
+            _log.warning("model not loaded", artifact=artifact.sha256, cause=error.message)
+            return
+        self._doomed.remove(artifact.key)
+        if not self._note(artifact):
+            for other in self._processes:
+                if other and other is not process and other.usable and not other.has(artifact.key):
+                    self._load(other, artifact)
 
     async def _keep_alive(self, place: int) -> None:
         """Keep one process running; pauses grow while it cannot even start."""
@@ -215,6 +206,36 @@ class Pool:
             await asyncio.sleep(pause)
 
 
+class _Doomed:
+    """Models that ended their process while it loaded them; after some times they are given up for a while."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, tuple[int, float, str]] = OrderedDict()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._known
+
+    def add(self, key: str, cause: str) -> None:
+        """Count one more end."""
+        count = self._known.pop(key, (0, 0.0, ""))[0] + 1
+        self._known[key] = (count, time.monotonic(), cause)
+        while len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+
+    def remove(self, key: str) -> None:
+        """Forget a model that was loaded after all."""
+        self._known.pop(key, None)
+
+    def check(self, key: str) -> None:
+        """Raise ModelBroken for a model that is given up."""
+        count, last, cause = self._known.get(key, (0, 0.0, ""))
+        if count >= _LOAD_CRASHES and time.monotonic() - last < _GIVEN_UP_SECONDS:
+            raise ModelBroken(
+                f"The model cannot be loaded: {cause[:1].lower()}{cause[1:].rstrip('.')} each time; its file is "
+                "damaged, or needs other versions of its library than this server has."
+            )
+
+
 def _message(operation: str, artifact: Artifact) -> JsonObject:
     return {"op": operation, "key": artifact.key, "path": str(artifact.path), "trusted": artifact.trusted}
 
@@ -228,5 +249,5 @@ def _raise_refusal(reply: JsonObject) -> None:
     if kind == "data":
         raise DataRefused(message, reply.get("row"))
     if kind == "memory":
-        raise ServerUnavailable(message)
+        raise ModelCrashed(message)
     raise ModelBroken(message)

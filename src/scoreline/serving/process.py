@@ -8,12 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from scoreline.errors import ServerUnavailable
+from scoreline.errors import ModelCrashed, ScoringError, ServerUnavailable
 from scoreline.serving import wire
 from scoreline.serving.environment import child_environment
 from scoreline.types import JsonObject
@@ -38,7 +38,9 @@ class ModelProcess:
     """One child. It answers in order, so messages may be handed over while it still works on earlier ones."""
 
     def __init__(self, *, keep: int, folder: Path) -> None:
-        self.loaded: set[str] = set()
+        self._keep = keep
+        self._models: OrderedDict[str, None] = OrderedDict()  # as on the child's shelf, which sees messages in order
+        self._stopped = False
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
@@ -73,6 +75,21 @@ class ModelProcess:
         """Messages handed over and not answered."""
         return len(self._pending)
 
+    def has(self, key: str) -> bool:
+        """Return whether the child keeps this model loaded, or will when it has worked off its messages."""
+        return key in self._models
+
+    def note(self, key: str) -> None:
+        """Remember that a message handed over has the child load or use this model."""
+        self._models[key] = None
+        self._models.move_to_end(key)
+        while len(self._models) > self._keep:
+            self._models.popitem(last=False)
+
+    def forget(self, key: str) -> None:
+        """Remember that the child could not load this model."""
+        self._models.pop(key, None)
+
     def submit(
         self,
         message: JsonObject,
@@ -81,10 +98,11 @@ class ModelProcess:
         seconds: float,
         done: Callable[[], None] = lambda: None,
     ) -> asyncio.Future[JsonObject]:
-        """Hand a message over. The future raises ServerUnavailable when the process ends over it, or NotStarted.
+        """Hand a message over. The future raises ModelCrashed when the process ends over it, or NotStarted.
 
         seconds: how long the process may work on it before it is killed, counted from when the messages before it are
         answered. done: called when the process is finished with it, even if nobody waits for the answer any more.
+        Raises nothing itself; after `close` the future raises ServerUnavailable.
         """
         pending = _Pending(self._loop.create_future(), seconds, done)
         if self._socket.fileno() < 0:
@@ -107,6 +125,7 @@ class ModelProcess:
 
     async def close(self) -> None:
         """End the child: at once when it is idle, by force when it is not gone within two seconds."""
+        self._stopped = self._reason is None
         self._reason = self._reason or "was stopped"
         if self._pending:
             self._process.kill()
@@ -181,11 +200,14 @@ class ModelProcess:
         while self._pending:
             pending = self._pending.popleft()
             if not pending.answer.done():
-                pending.answer.set_exception(
-                    ServerUnavailable(f"The model process {reason}; it is started again.") if first else NotStarted()
-                )
+                pending.answer.set_exception(self._end_over_a_message(reason) if first else NotStarted())
             pending.done()
             first = False
+
+    def _end_over_a_message(self, reason: str) -> ScoringError:
+        if self._stopped:
+            return ServerUnavailable(f"The model process {reason}; try again in a moment.")
+        return ModelCrashed(f"The model's process {reason}.")
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:

@@ -18,6 +18,7 @@ from scoreline.errors import (
     Forbidden,
     InvalidRequest,
     ModelBroken,
+    ModelCrashed,
     NotAuthenticated,
     NotFound,
     Overloaded,
@@ -39,6 +40,7 @@ _STATUS: dict[type[ScorelineError], int] = {
     DataRefused: 422,
     SourceError: 422,
     ModelBroken: 422,
+    ModelCrashed: 500,  # the one failure that clients do not repeat by themselves
     ServerUnavailable: 502,
     Overloaded: 503,
 }
@@ -78,6 +80,9 @@ async def _known(_request: Request, error: Exception) -> Response:
         return error_response(status, error.message, WWW_Authenticate="Bearer")
     if isinstance(error, ModelBroken):
         return error_response(status, error.message, more={"reason": "model"})
+    if isinstance(error, ModelCrashed):
+        _log.warning("a model process was lost", cause=error.message)
+        return error_response(status, error.message, more={"reason": "crash"})
     if isinstance(error, DataRefused) and error.row is not None:
         return error_response(status, error.message, more={"row": error.row})
     if status >= 500:

@@ -18,6 +18,7 @@ from scoreline.errors import (
     AccessRefused,
     DataRefused,
     ModelBroken,
+    ModelCrashed,
     Overloaded,
     ScoringError,
     ServerUnavailable,
@@ -172,9 +173,8 @@ def test_a_crash_fails_its_own_request_only(url, cache):
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(one, xs))
     crash = answers.pop(5)
-    assert isinstance(crash, ServerUnavailable)
+    assert isinstance(crash, ModelCrashed)
     assert "signal 11" in crash.message
-    assert "502" in crash.message
     xs.pop(5)
     assert answers == [[2 * value for value in x] for x in xs]
     deadline = time.monotonic() + 10
@@ -183,15 +183,41 @@ def test_a_crash_fails_its_own_request_only(url, cache):
     assert len({process.pid for process in model_processes(cache)} & before) == 1
 
 
-def test_a_model_that_crashes_again_and_again_is_given_up(url):
+def test_crashes_of_some_rows_never_give_the_model_up(url):
     scorer = scorer_of(url, "moody")
-    scorer.score(batch([1.0]), OPTIONS)  # ends the count that other tests' crashes began
-    for _ in range(2):
-        with pytest.raises(ServerUnavailable):
+    for _ in range(4):
+        with pytest.raises(ModelCrashed, match=r"SIGSEGV"):
             scorer.score(batch([models.CRASH]), OPTIONS)
-    with pytest.raises(ModelBroken, match="3 times in a row"):
-        scorer.score(batch([models.CRASH]), OPTIONS)
     assert scorer.score(batch([1.0]), OPTIONS).values.tolist() == [[2.0]]
+
+
+def test_a_model_that_ends_its_process_when_loaded_is_told_as_broken(made, tmp_path):
+    """Two crashes, one after the other, never a storm of them; requests for other models go on meanwhile."""
+    with filled_api(made).serving() as api, predictor(api, tmp_path) as url:
+        scorer, other = scorer_of(url, "landmine"), scorer_of(url)
+        other.score(batch([1.0]), OPTIONS)
+        before = {process.pid for process in model_processes(tmp_path)}
+        began = time.monotonic()
+        with pytest.raises(ModelBroken, match=r"cannot be loaded: the model's process ended by signal 6 .* damaged"):
+            scorer.score(batch([1.0]), OPTIONS)
+        for _ in range(5):
+            with pytest.raises(ModelBroken, match="cannot be loaded"):
+                scorer.score(batch([1.0]), OPTIONS)
+        assert time.monotonic() - began < 20
+        assert len(other.score(batch([1.0, 2.0]), OPTIONS).values) == 2
+        time.sleep(0.3)
+        assert len(before - {process.pid for process in model_processes(tmp_path)}) <= 2
+
+
+def test_the_real_time_route_tells_a_crash_without_asking_to_come_again(client):
+    answer = client.post(
+        "/predApi/v1.0/deployments/d-moody/predictions",
+        content=f"x,z\n{models.CRASH},0\n".encode(),
+        headers={"Content-Type": "text/csv"},
+    )
+    assert answer.status_code == 500
+    assert "SIGSEGV" in answer.json()["message"]
+    assert "retry-after" not in answer.headers
 
 
 def test_the_children_see_nothing_of_the_installation(made, tmp_path, monkeypatch):
@@ -215,7 +241,7 @@ def test_a_hanging_model_is_ended_in_time(made, tmp_path):
     with filled_api(made).serving() as api, predictor(api, tmp_path, processes=1, score_seconds=1.0) as url:
         scorer = scorer_of(url, "moody")
         scorer.score(batch([1.0]), OPTIONS)
-        with pytest.raises(ServerUnavailable, match="did not answer within 1 s"):
+        with pytest.raises(ModelCrashed, match="did not answer within 1 s"):
             scorer.score(batch([models.HANG]), OPTIONS)
         assert scorer.score(batch([1.0]), OPTIONS).values.tolist() == [[2.0]]
 

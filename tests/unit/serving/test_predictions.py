@@ -183,7 +183,10 @@ def test_unstructured_is_refused_in_words(client):
 
 @pytest.mark.parametrize("deployment", ["..", "%2e%2e%2fpackages%2fregression", "a b", "ä"])
 def test_ids_cannot_reach_elsewhere(client, api, deployment):
-    before = api.asked.total()
+    def asked() -> int:  # whose the token is may be asked again at any time
+        return sum(count for call, count in api.asked.items() if "introspect" not in call)
+
+    before = asked()
     response = client.post(f"/predApi/v1.0/deployments/{deployment}/predictions", content=CSV)
     assert response.status_code == 404
-    assert api.asked.total() == before
+    assert asked() == before
