@@ -30,6 +30,7 @@ from scoreline.spool import Spool, open_spool
 from scoreline.store import Store, new_id, now
 from scoreline.store.tables.registry import artifacts
 from scoreline.types import Counts, Feature, FeatureType, Flush, ModelInfo, Position, Receipt, TargetType
+from tests.support.conform import Conform
 
 BINARY = ModelInfo(
     "lightgbm",
@@ -54,6 +55,7 @@ class Api:
     deployment_id: str = ""
     package_id: str = ""
     runs: dict[str, list] = field(default_factory=dict)
+    deviations: list[str] = field(default_factory=list)
 
     @property
     def endpoint(self) -> str:
@@ -213,11 +215,12 @@ def running_api(folder: Path, migrated: Path, **settings):
         ready.set()
 
     app = create_app(chosen, store, spool)
+    app.add_middleware(Conform, document=app.openapi(), found=(deviations := []))
     options = {"stop": stop, "ready": on_ready}
     thread = threading.Thread(target=serve_app, args=(app, "127.0.0.1", 0), kwargs=options, daemon=True)
     thread.start()
     assert ready.wait(20)
-    api = Api(address[0], chosen, store, spool, ann.caller(), token, secret)
+    api = Api(address[0], chosen, store, spool, ann.caller(), token, secret, deviations=deviations)
     service = Caller(boss.id, "boss", boss.org_id, "admin", frozenset({"predictor"}), "service")
     servers.upsert(store, service, "default", "http://127.0.0.1:1", 3, slots=1)
     api.package_id, api.deployment_id = api.deploy("flights")
@@ -227,4 +230,5 @@ def running_api(folder: Path, migrated: Path, **settings):
         stop.set()
         thread.join(20)
         assert not thread.is_alive()
+        assert not deviations, deviations
         store.dispose()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,6 +18,7 @@ from starlette.responses import Response
 from scoreline import __version__
 from scoreline.api import (
     artifacts,
+    contract,
     deployments,
     downloads,
     internal,
@@ -35,7 +39,6 @@ from scoreline.spool import Spool
 from scoreline.store import Store
 
 _HANDLER_THREADS = 64
-_OPENAPI = f"{PREFIX}openapi.json/"  # also without the slash, as every address
 
 
 def create_app(settings: Settings, store: Store, spool: Spool) -> FastAPI:
@@ -52,11 +55,12 @@ def create_app(settings: Settings, store: Store, spool: Spool) -> FastAPI:
     app = FastAPI(
         title="Scoreline",
         version=__version__,
-        openapi_url=_OPENAPI,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
+        generate_unique_id_function=_operation_id,
         exception_handlers={HTTPException: _http_error, RequestValidationError: _wrong_request},
     )
     app.state.installation = here
@@ -64,8 +68,13 @@ def create_app(settings: Settings, store: Store, spool: Spool) -> FastAPI:
     for resource in (version, jobs, uploads, downloads, deployments, packages, artifacts, servers, status, internal):
         api.include_router(resource.router)
     app.include_router(api)
+    app.openapi = functools.cache(lambda: contract.openapi(app))  # type: ignore[method-assign]  # the framework's own way
     app.add_middleware(Guard)
     return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return to_camel(route.name)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

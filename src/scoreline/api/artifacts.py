@@ -15,24 +15,39 @@ from starlette.responses import Response
 
 from scoreline.access import require_write
 from scoreline.api.calls import Call, Called, documented, query_of
+from scoreline.api.contract import answer
 from scoreline.api.jsonio import JsonResponse, media_type
 from scoreline.api.problems import HttpProblem
 from scoreline.api.receiving import ClientGone, Incoming, UploadBroken, in_thread
+from scoreline.api.wire import answers
 from scoreline.api.wire.packages import ArtifactQuery, artifact_document
 from scoreline.errors import Conflict, InvalidRequest
 from scoreline.registry import artifacts
 from scoreline.registry.inspect import inspect
 from scoreline.registry.records import Artifact
+from scoreline.types import JsonObject
 
 router = APIRouter(prefix="/modelArtifacts", tags=["models"])
 
 _PIECE = 4 << 20
 _FORM = "multipart/form-data"
 _UNNAMED = "model"
+_BYTES: JsonObject = {"type": "string", "format": "binary"}
 _SHORT_WAIT = 2.0  # seconds for a prediction server that does not answer
 
 
-@router.post("/", status_code=201, openapi_extra=documented(query=ArtifactQuery))
+@router.post(
+    "/",
+    status_code=201,
+    responses=answer(answers.Artifact, 201, refuses=(507,)),
+    openapi_extra=documented(
+        query=ArtifactQuery,
+        upload={
+            "application/octet-stream": _BYTES,
+            _FORM: {"type": "object", "properties": {"file": _BYTES}, "required": ["file"]},
+        },
+    ),
+)
 async def upload_artifact(call: Called, query: Annotated[ArtifactQuery, Depends(query_of(ArtifactQuery))]) -> Response:
     """Store a model: the file itself, or a tar of its folder, as the body or as the field `file` of a form.
 
@@ -53,7 +68,7 @@ async def upload_artifact(call: Called, query: Annotated[ArtifactQuery, Depends(
     return JsonResponse(artifact_document(artifact), 201)
 
 
-@router.get("/{sha256}/")
+@router.get("/{sha256}/", responses=answer(answers.Artifact))
 def get_artifact(call: Called, sha256: str) -> Response:
     """Return what is known about a stored model."""
     return JsonResponse(artifact_document(artifacts.get(call.store, call.caller, sha256)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
@@ -115,19 +115,45 @@ def query_of(model: type[W]) -> Callable[[Request], W]:
     return read
 
 
-def documented(*, query: type[Wire] | None = None, body: type[Wire] | None = None) -> dict[str, Any]:
-    """Return what a route adds to the OpenAPI document for models that are read by hand."""
-    extra: dict[str, Any] = {}
-    if query is not None:
-        schema = query.model_json_schema()
-        extra["parameters"] = [
-            {"name": name, "in": "query", "required": False, "schema": described}
-            for name, described in schema["properties"].items()
-        ]
+def documented(
+    *,
+    query: type[Wire] | None = None,
+    body: type[Wire] | JsonObject | None = None,
+    upload: Mapping[str, JsonObject] | None = None,
+    headers: Sequence[JsonObject] = (),
+    everybody: bool = False,
+) -> dict[str, Any]:
+    """Return what a route adds to the OpenAPI document for what is read by hand.
+
+    body: of JSON, as a model or a schema. upload: schemas of a body that is read as it comes, by media type. headers:
+    parameters. everybody: the route asks for no token.
+    """
+    extra: dict[str, Any] = {"parameters": [*(_query_parameters(query) if query else ()), *headers]}
     if body is not None:
-        content = {"application/json": {"schema": body.model_json_schema()}}
+        schema = body if isinstance(body, dict) else _without_null_defaults(body.model_json_schema())
+        upload = {"application/json": schema}
+    if upload is not None:
+        content = {kind: {"schema": schema} for kind, schema in upload.items()}
         extra["requestBody"] = {"required": True, "content": content}
+    if everybody:
+        extra["security"] = []
     return extra
+
+
+def _query_parameters(query: type[Wire]) -> Iterator[JsonObject]:
+    schema = _without_null_defaults(query.model_json_schema())
+    definitions = {"$defs": schema["$defs"]} if "$defs" in schema else {}
+    for name, described in schema["properties"].items():
+        yield {"name": name, "in": "query", "required": False, "schema": described | definitions}
+
+
+def _without_null_defaults(schema: JsonObject) -> JsonObject:
+    """Say of fields that may be absent only that."""
+    for described in schema["properties"].values():
+        described.pop("title", None)
+        if described.get("default", "") is None:
+            del described["default"]
+    return schema
 
 
 def _secret(request: Request) -> str:

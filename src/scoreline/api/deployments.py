@@ -8,9 +8,11 @@ from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
 from scoreline.api.calls import Call, Called, JsonBody, body_of, documented, query_of
+from scoreline.api.contract import answer
 from scoreline.api.jsonio import JsonResponse
 from scoreline.api.paging import Paging, page, page_out_of
 from scoreline.api.status import done
+from scoreline.api.wire import answers, bodies
 from scoreline.api.wire.deployments import (
     COLLECTION,
     DeploymentChange,
@@ -31,7 +33,7 @@ from scoreline.registry.records import Deployment
 router = APIRouter(prefix=f"/{COLLECTION}", tags=["deployments"])
 
 
-@router.get("/", openapi_extra=documented(query=DeploymentQuery))
+@router.get("/", responses=answer(answers.Page[answers.Deployment]), openapi_extra=documented(query=DeploymentQuery))
 def list_deployments(call: Called, query: Annotated[DeploymentQuery, Depends(query_of(DeploymentQuery))]) -> Response:
     """List deployments, by label unless `orderBy` says otherwise."""
     if query.matches_nothing():
@@ -43,7 +45,12 @@ def list_deployments(call: Called, query: Annotated[DeploymentQuery, Depends(que
     return JsonResponse(page(call.request, query, items, found.total))
 
 
-@router.post("/fromModelPackage/", status_code=202, openapi_extra=documented(body=NewDeployment))
+@router.post(
+    "/fromModelPackage/",
+    status_code=202,
+    responses=answer(answers.Made, 202, location=True),
+    openapi_extra=documented(body=NewDeployment),
+)
 def deploy(call: Called, body: Annotated[NewDeployment, Depends(body_of(NewDeployment))]) -> Response:
     """Deploy a model package. It is done when this is answered, and the status link says so."""
     made = deployments.create(
@@ -60,13 +67,18 @@ def deploy(call: Called, body: Annotated[NewDeployment, Depends(body_of(NewDeplo
     return done(call, COLLECTION, made.id)
 
 
-@router.get("/{deployment_id}/")
+@router.get("/{deployment_id}/", responses=answer(answers.Deployment))
 def get_deployment(call: Called, deployment_id: str) -> Response:
     """Return a deployment."""
     return JsonResponse(deployment_document(_get(call, deployment_id), call.caller))
 
 
-@router.patch("/{deployment_id}/", status_code=204, openapi_extra=documented(body=DeploymentChange))
+@router.patch(
+    "/{deployment_id}/",
+    status_code=204,
+    responses=answer(None, 204),
+    openapi_extra=documented(body=DeploymentChange),
+)
 def change_deployment(
     call: Called, deployment_id: str, body: Annotated[DeploymentChange, Depends(body_of(DeploymentChange))]
 ) -> Response:
@@ -82,7 +94,7 @@ def change_deployment(
     return Response(status_code=204)
 
 
-@router.delete("/{deployment_id}/", status_code=204)
+@router.delete("/{deployment_id}/", status_code=204, responses=answer(None, 204))
 def delete_deployment(call: Called, deployment_id: str) -> Response:
     """Remove a deployment on which no job runs."""
     busy = JobFilter(states=(JobState.RUNNING,), deployment_id=deployment_id)
@@ -94,7 +106,12 @@ def delete_deployment(call: Called, deployment_id: str) -> Response:
     return Response(status_code=204)
 
 
-@router.patch("/{deployment_id}/status/", status_code=202, openapi_extra=documented(body=StatusChange))
+@router.patch(
+    "/{deployment_id}/status/",
+    status_code=202,
+    responses=answer(answers.Made, 202, location=True),
+    openapi_extra=documented(body=StatusChange),
+)
 def change_status(
     call: Called, deployment_id: str, body: Annotated[StatusChange, Depends(body_of(StatusChange))]
 ) -> Response:
@@ -103,26 +120,35 @@ def change_status(
     return done(call, COLLECTION, deployment_id)
 
 
-@router.get("/{deployment_id}/settings/")
+@router.get("/{deployment_id}/settings/", responses=answer(answers.Settings))
 def get_settings(call: Called, deployment_id: str) -> Response:
     """Return all settings of a deployment."""
     return JsonResponse(settings.document(_get(call, deployment_id).settings))
 
 
-@router.patch("/{deployment_id}/settings/", status_code=202)
+@router.patch(
+    "/{deployment_id}/settings/",
+    status_code=202,
+    responses=answer(answers.Made, 202, location=True),
+    openapi_extra=documented(body=bodies.SETTINGS),
+)
 def change_settings(call: Called, deployment_id: str, body: JsonBody) -> Response:
     """Change settings: any of them; those of features that are not built yet are refused by name."""
     deployments.change_settings(call.store, call.caller, deployment_id, body)
     return done(call, COLLECTION, deployment_id)
 
 
-@router.get("/{deployment_id}/features/", openapi_extra=documented(query=Paging))
+@router.get(
+    "/{deployment_id}/features/",
+    responses=answer(answers.Page[answers.DeploymentFeature]),
+    openapi_extra=documented(query=Paging),
+)
 def list_features(call: Called, deployment_id: str, query: Annotated[Paging, Depends(query_of(Paging))]) -> Response:
     """List the columns that a deployment's model reads."""
     return JsonResponse(page_out_of(call.request, query, features_document(_get(call, deployment_id))))
 
 
-@router.get("/{deployment_id}/capabilities/")
+@router.get("/{deployment_id}/capabilities/", responses=answer(answers.Capabilities))
 def list_capabilities(call: Called, deployment_id: str) -> Response:
     """List what a deployment can do beyond scoring."""
     _get(call, deployment_id)

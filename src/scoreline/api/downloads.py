@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from scoreline.api.calls import Called, Installation
+from scoreline.api.contract import answer
 from scoreline.api.guard import StreamBroken
 from scoreline.api.receiving import in_thread
 from scoreline.api.wire.jobs import COLLECTION
@@ -20,7 +21,7 @@ from scoreline.errors import InvalidRequest, NotFound, SpoolError, StoreError
 from scoreline.jobs import service
 from scoreline.jobs.model import Job, JobState
 from scoreline.jobs.spec import LOCAL_FILE
-from scoreline.types import Receipt
+from scoreline.types import JsonObject, Receipt
 
 router = APIRouter(prefix=f"/{COLLECTION}", tags=["downloads"])
 _log = logging.getLogger(__name__)
@@ -32,10 +33,11 @@ _LONGEST_PAUSE = 0.1
 _QUEUED_PAUSE = 0.5  # while the job waits in line
 _ABORT_PATIENCE = 10.0  # between the loss of a result's segments and the job's end
 _STORE_PATIENCE = 60.0  # a database that is away for so long breaks the stream
+_CSV: JsonObject = {"text/csv": {"schema": {"type": "string"}}}
 _PLAIN = re.compile(r"[A-Za-z0-9._-]+")
 
 
-@router.get("/{job_id}/download/")
+@router.get("/{job_id}/download/", responses=answer(None, content=_CSV, text="The rows, as they are scored."))
 async def download(call: Called, job_id: str) -> Response:
     """Stream the result: headers at once, rows as they are scored, the end when the job is COMPLETED."""
     here = call.installation

@@ -10,35 +10,37 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from scoreline.api.calls import Call, Called, JsonBody, body_of, call_of, documented, query_of
+from scoreline.api.contract import answer
 from scoreline.api.jsonio import JsonResponse
 from scoreline.api.paging import page
+from scoreline.api.wire import answers
 from scoreline.api.wire.jobs import (
     COLLECTION,
     FromDefinition,
     FromExisting,
     JobChange,
     JobQuery,
-    job_body,
     job_document,
 )
 from scoreline.errors import NotFound
 from scoreline.jobs import service
+from scoreline.jobs.described import asked_schema
 from scoreline.jobs.model import Job
 from scoreline.jobs.spec import JobSpec
-from scoreline.types import JsonObject
 
 router = APIRouter(prefix=f"/{COLLECTION}", tags=["batch predictions"])
 
 _FROM_API = "api"
+_CREATED = answer(answers.Job, 202, location=True)
 
 
-@router.post("/", status_code=202, openapi_extra=job_body())
+@router.post("/", status_code=202, responses=_CREATED, openapi_extra=documented(body=asked_schema()))
 def create_job(call: Called, body: JsonBody) -> Response:
     """Create a job."""
     return _created(call, service.create(call.store, call.caller, JobSpec.from_document(body), source=_FROM_API))
 
 
-@router.get("/", openapi_extra=documented(query=JobQuery))
+@router.get("/", responses=answer(answers.Page[answers.Job]), openapi_extra=documented(query=JobQuery))
 def list_jobs(call: Called, query: Annotated[JobQuery, Depends(query_of(JobQuery))]) -> Response:
     """List jobs, the newest first unless `orderBy` says otherwise; hidden ones are left out."""
     found = service.list_jobs(
@@ -49,14 +51,14 @@ def list_jobs(call: Called, query: Annotated[JobQuery, Depends(query_of(JobQuery
     return JsonResponse(page(call.request, query, items, found.total))
 
 
-@router.post("/fromExisting/", status_code=202, openapi_extra=documented(body=FromExisting))
+@router.post("/fromExisting/", status_code=202, responses=_CREATED, openapi_extra=documented(body=FromExisting))
 def repeat_job(call: Called, body: Annotated[FromExisting, Depends(body_of(FromExisting))]) -> Response:
     """Create a job with the settings of another one."""
     old = service.get(call.store, call.caller, body.prediction_job_id)
     return _created(call, service.create(call.store, call.caller, old.spec, source=_FROM_API))
 
 
-@router.post("/fromJobDefinition/", status_code=202, openapi_extra=documented(body=FromDefinition))
+@router.post("/fromJobDefinition/", status_code=202, responses=_CREATED, openapi_extra=documented(body=FromDefinition))
 def run_definition(call: Called, body: Annotated[FromDefinition, Depends(body_of(FromDefinition))]) -> Response:  # noqa: ARG001 -- only who is known is told
     """Run a job definition; this version keeps none."""
     raise NotFound(
@@ -65,7 +67,7 @@ def run_definition(call: Called, body: Annotated[FromDefinition, Depends(body_of
     )
 
 
-@router.get("/{job_id}/")
+@router.get("/{job_id}/", responses=answer(answers.Job))
 async def get_job(request: Request, job_id: str) -> Response:
     """Return a job, hidden ones too."""
     # Clients ask every second, also while the machine is busy: all of it in one thread, in one go.
@@ -77,13 +79,13 @@ def _look(request: Request, job_id: str) -> Response:
     return JsonResponse(_document(call, service.get(call.store, call.caller, job_id)))
 
 
-@router.patch("/{job_id}/", openapi_extra=documented(body=JobChange))
+@router.patch("/{job_id}/", responses=answer(answers.Job), openapi_extra=documented(body=JobChange))
 def change_job(call: Called, job_id: str, body: Annotated[JobChange, Depends(body_of(JobChange))]) -> Response:
     """Hide a finished job from the lists, or show it again."""
     return JsonResponse(_document(call, service.hide(call.store, call.caller, job_id, hidden=body.hidden)))
 
 
-@router.delete("/{job_id}/", status_code=202)
+@router.delete("/{job_id}/", status_code=202, responses=answer(None, 202))
 def abort_job(call: Called, job_id: str) -> Response:
     """Abort a job that is not over."""
     service.abort(call.store, call.caller, job_id)
@@ -95,5 +97,5 @@ def _created(call: Call, job: Job) -> Response:
     return JsonResponse(_document(call, job), 202, {"Location": call.links.to(COLLECTION, job.id)})
 
 
-def _document(call: Call, job: Job) -> JsonObject:
+def _document(call: Call, job: Job) -> answers.Job:
     return job_document(job, service.logs_of(call.store, [job])[job.id], call.links)

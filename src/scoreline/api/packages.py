@@ -8,8 +8,10 @@ from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
 from scoreline.api.calls import Call, Called, JsonBody, body_of, documented, query_of
+from scoreline.api.contract import answer
 from scoreline.api.jsonio import JsonResponse
 from scoreline.api.paging import Paging, page
+from scoreline.api.wire import answers, bodies
 from scoreline.api.wire.packages import (
     ModelChange,
     ModelQuery,
@@ -27,7 +29,12 @@ from scoreline.registry.records import Package
 router = APIRouter(tags=["models"])
 
 
-@router.post("/modelPackages/fromJSON/", status_code=201)
+@router.post(
+    "/modelPackages/fromJSON/",
+    status_code=201,
+    responses=answer(answers.Package, 201, location=True),
+    openapi_extra=documented(body=bodies.PACKAGE),
+)
 def create_package(call: Called, body: JsonBody) -> Response:
     """Register a model version; `modelDescription.location` ties it to an uploaded artefact."""
     made = packages.create_from_json(call.store, call.caller, body)
@@ -35,19 +42,25 @@ def create_package(call: Called, body: JsonBody) -> Response:
     return JsonResponse(package_document(made, call.caller), 201, {"Location": location})
 
 
-@router.get("/modelPackages/", openapi_extra=documented(query=PackageQuery))
+@router.get(
+    "/modelPackages/", responses=answer(answers.Page[answers.Package]), openapi_extra=documented(query=PackageQuery)
+)
 def list_packages(call: Called, query: Annotated[PackageQuery, Depends(query_of(PackageQuery))]) -> Response:
     """List model packages."""
     return _packages(call, query, query.registered_model_id, query.model_id)
 
 
-@router.get("/modelPackages/{package_id}/")
+@router.get("/modelPackages/{package_id}/", responses=answer(answers.Package))
 def get_package(call: Called, package_id: str) -> Response:
     """Return a model package."""
     return JsonResponse(package_document(packages.get(call.store, call.caller, package_id), call.caller))
 
 
-@router.get("/registeredModels/", openapi_extra=documented(query=ModelQuery))
+@router.get(
+    "/registeredModels/",
+    responses=answer(answers.Page[answers.RegisteredModel]),
+    openapi_extra=documented(query=ModelQuery),
+)
 def list_models(call: Called, query: Annotated[ModelQuery, Depends(query_of(ModelQuery))]) -> Response:
     """List registered models."""
     found = registered.list_models(
@@ -64,26 +77,34 @@ def list_models(call: Called, query: Annotated[ModelQuery, Depends(query_of(Mode
     return JsonResponse(page(call.request, query, [model_document(model) for model in found.items], found.total))
 
 
-@router.get("/registeredModels/{model_id}/")
+@router.get("/registeredModels/{model_id}/", responses=answer(answers.RegisteredModel))
 def get_model(call: Called, model_id: str) -> Response:
     """Return a registered model."""
     return JsonResponse(model_document(registered.get(call.store, call.caller, model_id)))
 
 
-@router.patch("/registeredModels/{model_id}/", openapi_extra=documented(body=ModelChange))
+@router.patch(
+    "/registeredModels/{model_id}/",
+    responses=answer(answers.RegisteredModel),
+    openapi_extra=documented(body=ModelChange),
+)
 def rename_model(call: Called, model_id: str, body: Annotated[ModelChange, Depends(body_of(ModelChange))]) -> Response:
     """Change a registered model's name."""
     return JsonResponse(model_document(registered.rename(call.store, call.caller, model_id, body.name)))
 
 
-@router.delete("/registeredModels/{model_id}/", status_code=204)
+@router.delete("/registeredModels/{model_id}/", status_code=204, responses=answer(None, 204))
 def archive_model(call: Called, model_id: str) -> Response:
     """Archive a registered model that is not deployed, with all its versions."""
     registered.archive(call.store, call.caller, model_id)
     return Response(status_code=204)
 
 
-@router.get("/registeredModels/{model_id}/versions/", openapi_extra=documented(query=VersionQuery))
+@router.get(
+    "/registeredModels/{model_id}/versions/",
+    responses=answer(answers.Page[answers.Package]),
+    openapi_extra=documented(query=VersionQuery),
+)
 def list_versions(
     call: Called, model_id: str, query: Annotated[VersionQuery, Depends(query_of(VersionQuery))]
 ) -> Response:
@@ -92,20 +113,28 @@ def list_versions(
     return _packages(call, query, model_id, None)
 
 
-@router.get("/registeredModels/{model_id}/versions/{version_id}/")
+@router.get("/registeredModels/{model_id}/versions/{version_id}/", responses=answer(answers.Package))
 def get_version(call: Called, model_id: str, version_id: str) -> Response:
     """Return one version of a registered model."""
     return JsonResponse(package_document(_version(call, model_id, version_id), call.caller))
 
 
-@router.get("/registeredModels/{model_id}/deployments/", openapi_extra=documented(query=Paging))
+@router.get(
+    "/registeredModels/{model_id}/deployments/",
+    responses=answer(answers.Page[answers.VersionUse]),
+    openapi_extra=documented(query=Paging),
+)
 def list_model_uses(call: Called, model_id: str, query: Annotated[Paging, Depends(query_of(Paging))]) -> Response:
     """List the deployments of a registered model."""
     registered.get(call.store, call.caller, model_id)
     return _uses(call, query, Filters(registered_model_id=model_id))
 
 
-@router.get("/registeredModels/{model_id}/versions/{version_id}/deployments/", openapi_extra=documented(query=Paging))
+@router.get(
+    "/registeredModels/{model_id}/versions/{version_id}/deployments/",
+    responses=answer(answers.Page[answers.VersionUse]),
+    openapi_extra=documented(query=Paging),
+)
 def list_version_uses(
     call: Called, model_id: str, version_id: str, query: Annotated[Paging, Depends(query_of(Paging))]
 ) -> Response:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from pydantic import Field
 from starlette.requests import Request
 
 from scoreline.api.urls import Links
-from scoreline.api.wire.base import Wire, page_of
-from scoreline.types import JsonObject
+from scoreline.api.wire.answers import Page
+from scoreline.api.wire.base import Wire
+
+T = TypeVar("T")
 
 MOST = 1000
 
@@ -21,15 +24,21 @@ class Paging(Wire):
     limit: int = Field(100, ge=1, le=MOST, description="Items on a page.")
 
 
-def page(request: Request, query: Paging, items: Sequence[JsonObject], total: int) -> JsonObject:
+def page(request: Request, query: Paging, items: Sequence[T], total: int) -> Page[T]:
     """Return a page's document; the links repeat the request's filters."""
     beyond = query.offset + query.limit
     following = _link(request, query, beyond) if beyond < total else None
     previous = _link(request, query, max(0, query.offset - query.limit)) if query.offset > 0 else None
-    return page_of(items, total, following, previous)
+    return {
+        "count": len(items),
+        "totalCount": total,
+        "next": following,
+        "previous": previous,
+        "data": list(items),
+    }
 
 
-def page_out_of(request: Request, query: Paging, items: Sequence[JsonObject]) -> JsonObject:
+def page_out_of(request: Request, query: Paging, items: Sequence[T]) -> Page[T]:
     """Return the page of a list that is at hand as a whole."""
     return page(request, query, items[query.offset : query.offset + query.limit], len(items))
 

@@ -6,7 +6,9 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from scoreline.api.calls import Call, Called
+from scoreline.api.contract import answer
 from scoreline.api.jsonio import JsonResponse
+from scoreline.api.wire import answers
 from scoreline.errors import NotFound
 from scoreline.registry import deployments
 
@@ -21,7 +23,11 @@ def done(call: Call, collection: str, object_id: str) -> Response:
     return JsonResponse({"id": object_id}, 202, {"Location": location})
 
 
-@router.get("/{status_id}/")
+@router.get(
+    "/{status_id}/",
+    status_code=303,
+    responses=answer(answers.Progress, 303, location=True, text="It is done, and `Location` is the result."),
+)
 def get_status(call: Called, status_id: str) -> Response:
     """Lead to the finished object with 303, which is how the client knows success."""
     collection, _, object_id = status_id.partition("-")

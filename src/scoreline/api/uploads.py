@@ -6,7 +6,8 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from scoreline.access import require_change
-from scoreline.api.calls import Call, Called
+from scoreline.api.calls import Call, Called, documented
+from scoreline.api.contract import answer
 from scoreline.api.cuts import PartCheck
 from scoreline.api.receiving import (
     Heartbeat,
@@ -30,9 +31,21 @@ router = APIRouter(prefix=f"/{COLLECTION}", tags=["uploads"])
 
 _OFFICIAL_CLIENT = "DataRobotPythonClient"
 _MOST_PARTS = 1_000_000
+_TAKEN = answer(None, 202, refuses=(406, 507))
+_CSV = documented(
+    upload={"text/csv": {"type": "string"}},
+    headers=[
+        {
+            "name": "Content-Encoding",
+            "in": "header",
+            "description": "How the data is compressed.",
+            "schema": {"enum": ["identity", "gzip", "zstd"]},
+        }
+    ],
+)
 
 
-@router.put("/{job_id}/csvUpload/", status_code=202)
+@router.put("/{job_id}/csvUpload/", status_code=202, responses=_TAKEN, openapi_extra=_CSV)
 async def upload(call: Called, job_id: str) -> Response:
     """Take all data of a job; answered when it is stored, not when it is scored."""
     here = call.installation
@@ -53,7 +66,7 @@ async def upload(call: Called, job_id: str) -> Response:
     return Response(status_code=202)
 
 
-@router.put("/{job_id}/csvUpload/part/{number}/", status_code=202)
+@router.put("/{job_id}/csvUpload/part/{number}/", status_code=202, responses=_TAKEN, openapi_extra=_CSV)
 async def upload_part(call: Called, job_id: str, number: str) -> Response:
     """Take one part of a job's data. With `async` false a part that is sent again replaces the earlier one."""
     here = call.installation
@@ -78,7 +91,7 @@ async def upload_part(call: Called, job_id: str, number: str) -> Response:
     return Response(status_code=202)
 
 
-@router.post("/{job_id}/csvUpload/finalizeMultipart/", status_code=202)
+@router.post("/{job_id}/csvUpload/finalizeMultipart/", status_code=202, responses=answer(None, 202, refuses=(507,)))
 def finalise_upload(call: Called, job_id: str) -> Response:
     """End an upload in parts. With numbers missing the job stays open; without any part it is aborted."""
     job = service.get(call.store, call.caller, job_id)

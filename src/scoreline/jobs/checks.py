@@ -9,7 +9,7 @@ from scoreline.errors import InvalidRequest
 from scoreline.jobs import plans
 from scoreline.jobs.fields import Fields
 from scoreline.jobs.model import Target
-from scoreline.jobs.spec import LOCAL_FILE, JobSpec
+from scoreline.jobs.spec import FILE_INTAKE, LOCAL_FILE, JobSpec
 from scoreline.rows.columns import generated_columns
 from scoreline.types import TargetType
 
@@ -31,13 +31,18 @@ def check_built(spec: JobSpec) -> None:
             raise InvalidRequest(sentence, f"{field}.type")
     if spec.intake_type == LOCAL_FILE:
         settings = Fields(spec.intake, "intakeSettings.")
-        settings.only(("type", "multipart", "async"))
-        settings.flag("multipart", default=False)
-        settings.flag("async", default=True)
+        settings.only(("type", *FILE_INTAKE))
+        for name, default in FILE_INTAKE.items():
+            settings.flag(name, default=default)
     if spec.output_type == LOCAL_FILE:
         Fields(spec.output, "outputSettings.").only(("type",))
     if spec.deployment_id is None:
         raise InvalidRequest("deploymentId is required: it says which deployment scores the rows.", "deploymentId")
+
+
+def not_built() -> frozenset[str]:
+    """Return the fields that this version refuses unless they ask for nothing."""
+    return frozenset(field for field, _ in _not_built(JobSpec()))
 
 
 def check_target(spec: JobSpec, target: Target) -> None:

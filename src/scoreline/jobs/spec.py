@@ -19,6 +19,9 @@ from scoreline.jobs.fields import Fields
 from scoreline.types import CsvDialect, JsonObject
 
 LOCAL_FILE = "localFile"
+FILE_INTAKE = {"multipart": False, "async": True}
+"""The flags of a localFile intake, with their defaults."""
+
 MOST_CONCURRENT = 256
 MOST_CHUNK_BYTES = 40 << 20
 _CHUNK_RULES = ("auto", "fixed", "dynamic")

@@ -12,7 +12,6 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
 from scoreline.api.problems import WrongFields
-from scoreline.types import JsonObject
 
 
 class Wire(BaseModel):
@@ -80,14 +79,3 @@ def _text(detail: ErrorDetails, known: Sequence[str]) -> tuple[str, str]:
         return name, f"{name} is required."
     message = detail["msg"].removeprefix("Value error, ")
     return name, f"{name}: {message[:1].lower()}{message[1:].rstrip('.')}."
-
-
-def page_of(items: Sequence[JsonObject], total: int, following: str | None, previous: str | None) -> JsonObject:
-    """Return the document of one page of a list."""
-    return {
-        "count": len(items),
-        "totalCount": total,
-        "next": following,
-        "previous": previous,
-        "data": list(items),
-    }

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from scoreline.access import Caller
 from scoreline.api.paging import Paging
+from scoreline.api.wire import answers
 from scoreline.api.wire.base import Wire, timestamp
 from scoreline.api.wire.people import may_change, member
 from scoreline.api.wire.servers import environment_document
@@ -128,7 +129,7 @@ class StatusChange(Wire):
     status: Literal["active", "inactive"]
 
 
-def deployment_document(deployment: Deployment, caller: Caller) -> JsonObject:
+def deployment_document(deployment: Deployment, caller: Caller) -> answers.Deployment:
     """Return a deployment."""
     server, package = deployment.server, deployment.package
     return {
@@ -159,7 +160,10 @@ def deployment_document(deployment: Deployment, caller: Caller) -> JsonObject:
         },
         "predictionEnvironment": None if server is None else environment_document(server),
         "predictionUsage": {"dailyRates": [], "lastTimestamp": None},
-        **{name: dict(_NO_HEALTH) for name in ("serviceHealth", "modelHealth", "accuracyHealth", "fairnessHealth")},
+        "serviceHealth": _no_health(),
+        "modelHealth": _no_health(),
+        "accuracyHealth": _no_health(),
+        "fairnessHealth": _no_health(),
         "permissions": _permissions(deployment, caller),
         "owners": {"count": 1, "preview": [member(deployment.owner)]},
         "governance": None,
@@ -171,10 +175,11 @@ def deployment_document(deployment: Deployment, caller: Caller) -> JsonObject:
     }
 
 
-_NO_HEALTH: JsonObject = {"status": _HEALTH, "message": "", "startDate": None, "endDate": None}
+def _no_health() -> answers.Health:
+    return {"status": _HEALTH, "message": "", "startDate": None, "endDate": None}
 
 
-def features_document(deployment: Deployment) -> list[JsonObject]:
+def features_document(deployment: Deployment) -> list[answers.DeploymentFeature]:
     """Return the columns that the deployment's model reads."""
     return [
         {
@@ -188,7 +193,7 @@ def features_document(deployment: Deployment) -> list[JsonObject]:
     ]
 
 
-def capabilities_document() -> JsonObject:
+def capabilities_document() -> answers.Capabilities:
     """Return what deployments can do beyond scoring."""
     return {
         "data": [

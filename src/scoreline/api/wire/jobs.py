@@ -12,11 +12,12 @@ from pydantic import Field
 from scoreline import adapters
 from scoreline.api.paging import Paging
 from scoreline.api.urls import Links
+from scoreline.api.wire import answers
 from scoreline.api.wire.base import Wire, timestamp
 from scoreline.api.wire.people import person
 from scoreline.errors import InvalidRequest
 from scoreline.jobs.model import Job
-from scoreline.jobs.spec import LOCAL_FILE, JobSpec
+from scoreline.jobs.spec import LOCAL_FILE
 from scoreline.jobs.store import JobFilter
 from scoreline.types import JsonObject
 
@@ -87,14 +88,7 @@ class FromDefinition(Wire):
     job_definition_id: str = Field(min_length=1)
 
 
-def job_body() -> JsonObject:
-    """Return the OpenAPI description of a job's body: its fields with their defaults. `JobSpec` reads and checks it."""
-    properties = {name: {"default": value} for name, value in JobSpec().to_document().items()}
-    schema = {"type": "object", "properties": properties, "required": ["deploymentId"]}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-
-
-def job_document(job: Job, logs: Sequence[str], links: Links) -> JsonObject:
+def job_document(job: Job, logs: Sequence[str], links: Links) -> answers.Job:
     """Return one job. The client needs every field's type to be exactly this one."""
     return {
         "id": job.id,
@@ -123,9 +117,9 @@ def job_document(job: Job, logs: Sequence[str], links: Links) -> JsonObject:
     }
 
 
-def _links(job: Job, links: Links) -> JsonObject:
+def _links(job: Job, links: Links) -> answers.JobLinks:
     """Return the job's links. The download is offered at once: the client gives up on a job that queues without one."""
-    found = {"self": links.to(COLLECTION, job.id)}
+    found: answers.JobLinks = {"self": links.to(COLLECTION, job.id)}
     if job.spec.intake_type == LOCAL_FILE:
         found["csvUpload"] = links.to(COLLECTION, job.id, "csvUpload")
     if job.spec.output_type == LOCAL_FILE:

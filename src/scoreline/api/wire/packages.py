@@ -8,10 +8,11 @@ from pydantic import Field
 
 from scoreline.access import Caller
 from scoreline.api.paging import Paging
+from scoreline.api.wire import answers
 from scoreline.api.wire.base import Wire, timestamp
 from scoreline.api.wire.people import may_change, member
 from scoreline.registry.records import Artifact, Deployment, Package, RegisteredModel, features_to_json, info_to_json
-from scoreline.types import JsonObject, TargetType
+from scoreline.types import TargetType
 
 _EXTERNAL = "external"
 _Direction = Literal["asc", "desc"]
@@ -58,7 +59,7 @@ class ModelChange(Wire):
     name: str = Field(min_length=1)
 
 
-def artifact_document(artifact: Artifact) -> JsonObject:
+def artifact_document(artifact: Artifact) -> answers.Artifact:
     """Return an uploaded model; `location` is what a package's `modelDescription.location` takes."""
     return {
         "id": artifact.id,
@@ -75,9 +76,9 @@ def artifact_document(artifact: Artifact) -> JsonObject:
     }
 
 
-def package_document(package: Package, caller: Caller) -> JsonObject:
+def package_document(package: Package, caller: Caller) -> answers.Package:
     """Return a package; the client needs every one of these objects, empty or not."""
-    target = {
+    target: answers.Target = {
         "name": package.target_name,
         "type": package.target_type.value,
         "classNames": None if package.class_labels is None else list(package.class_labels),
@@ -133,7 +134,7 @@ def package_document(package: Package, caller: Caller) -> JsonObject:
     }
 
 
-def model_document(model: RegisteredModel) -> JsonObject:
+def model_document(model: RegisteredModel) -> answers.RegisteredModel:
     """Return a registered model."""
     return {
         "id": model.id,
@@ -150,7 +151,7 @@ def model_document(model: RegisteredModel) -> JsonObject:
     }
 
 
-def use_document(deployment: Deployment) -> JsonObject:
+def use_document(deployment: Deployment) -> answers.VersionUse:
     """Return a deployment as one that uses a version."""
     return {
         "id": deployment.id,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from scoreline.access import Caller
+from scoreline.api.wire import answers
 from scoreline.registry.records import Owner
-from scoreline.types import JsonObject
 
 
-def person(owner: Owner) -> JsonObject:
+def person(owner: Owner) -> answers.Person:
     """Return who made a job."""
     return {"userId": owner.id, "username": owner.username, "fullName": owner.full_name}
 
 
-def member(owner: Owner) -> JsonObject:
+def member(owner: Owner) -> answers.Member:
     """Return who made a model or a deployment."""
     return {"id": owner.id, "name": owner.full_name or owner.username, "email": owner.username}
 

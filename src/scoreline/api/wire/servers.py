@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from scoreline.api.wire import answers
 from scoreline.api.wire.base import Wire
 from scoreline.registry.records import Server
-from scoreline.types import JsonObject
 
 PLATFORM = "other"
 
@@ -25,7 +25,13 @@ class Introspection(Wire):
     token: str
 
 
-def server_document(server: Server, processing: int, queued: int) -> JsonObject:
+class OnBehalf(Wire):
+    """Who asked a prediction server."""
+
+    user_id: str = ""
+
+
+def server_document(server: Server, processing: int, queued: int) -> answers.PredictionServer:
     """Return one server, with the jobs that run on it and wait for it."""
     return {
         "id": server.id,
@@ -36,7 +42,7 @@ def server_document(server: Server, processing: int, queued: int) -> JsonObject:
     }
 
 
-def environment_document(server: Server) -> JsonObject:
+def environment_document(server: Server) -> answers.Environment:
     """Return a server as a prediction environment: the place where predictions are made."""
     return {
         "id": server.id,

@@ -1,0 +1,402 @@
+"""What the API answers, as types: builders of documents are checked against them, and OpenAPI describes them.
+
+Keys are named as they travel. A key that is not `NotRequired` is always there; clients fail on absent ones.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Generic, Literal, NotRequired, TypeVar
+
+from pydantic import WithJsonSchema
+
+# pydantic reads these and not the standard library's before Python 3.12.
+from typing_extensions import TypedDict
+
+from scoreline.jobs.described import shown_schema
+from scoreline.types import JsonObject
+
+T = TypeVar("T")
+
+Moment = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+"""ISO 8601 in UTC, with a Z."""
+
+Link = Annotated[str, WithJsonSchema({"type": "string", "format": "uri"})]
+"""An absolute URL with the host that the client asked."""
+
+ShownSpec = Annotated[JsonObject, WithJsonSchema(shown_schema())]
+"""The settings of a job with defaults filled in."""
+
+
+class Problem(TypedDict):
+    """Why a request was refused."""
+
+    message: str
+    errors: NotRequired[dict[str, str]]
+
+
+class Page(TypedDict, Generic[T]):
+    """A page of a list. `next` and `previous` repeat the request's filters."""
+
+    count: int
+    totalCount: int
+    next: Link | None
+    previous: Link | None
+    data: list[T]
+
+
+class Made(TypedDict):
+    """The id of what an asynchronous request made or changed."""
+
+    id: str
+
+
+class Progress(TypedDict):
+    """How far an asynchronous request is."""
+
+    status: str
+
+
+class Version(TypedDict):
+    """What the API is compatible with, and the version of Scoreline."""
+
+    major: int
+    minor: int
+    versionString: str
+    scoreline: str
+
+
+class Pong(TypedDict):
+    """The API answers."""
+
+    response: Literal["pong"]
+
+
+class Person(TypedDict):
+    """Who made a job."""
+
+    userId: str
+    username: str
+    fullName: str | None
+
+
+class Member(TypedDict):
+    """Who made a model or a deployment."""
+
+    id: str
+    name: str
+    email: str
+
+
+class JobLinks(TypedDict):
+    """Where a job's data goes and comes from: for localFile intake and output."""
+
+    self: Link
+    csvUpload: NotRequired[Link]
+    download: NotRequired[Link]
+
+
+class Job(TypedDict):
+    """A batch prediction job. `status` ends as COMPLETED or ABORTED; `statusDetails` says why."""
+
+    id: str
+    status: Literal["INITIALIZING", "RUNNING", "COMPLETED", "ABORTED"]
+    statusDetails: Annotated[str, WithJsonSchema({"type": "string", "minLength": 1})]
+    percentageCompleted: Annotated[float, WithJsonSchema({"type": "number", "minimum": 0, "maximum": 100})]
+    elapsedTimeSec: int
+    created: Moment | None
+    createdBy: Person
+    scoredRows: int
+    failedRows: int
+    skippedRows: int
+    jobIntakeSize: int
+    jobOutputSize: int
+    queued: bool
+    queuePosition: int | None
+    resultsDeleted: bool
+    source: str | None
+    logs: list[str]
+    links: JobLinks
+    jobSpec: ShownSpec
+    hidden: Moment | None
+    intakeDatasetDisplayName: None
+    monitoringBatchId: None
+    batchPredictionJobDefinition: None
+
+
+Load = TypedDict("Load", {"processing": int, "queued": int})  # noqa: UP013 -- as the next one
+PredictionServer = TypedDict(
+    "PredictionServer",
+    {"id": str, "url": str, "datarobot-key": str | None, "name": str, "batchPredictions": Load},
+)
+DefaultServer = TypedDict("DefaultServer", {"id": str, "url": str, "datarobot-key": str | None})
+
+
+class Environment(TypedDict):
+    """A prediction environment: here, each prediction server is one."""
+
+    id: str
+    name: str
+    platform: str
+    description: str
+    plugin: None
+    supportedModelFormats: list[str]
+    isManagedByManagementAgent: bool
+    isDeleted: bool
+    permissions: list[str]
+
+
+class Feature(TypedDict):
+    """A column that a model reads."""
+
+    name: str
+    type: str
+    nullable: bool
+
+
+class Artifact(TypedDict):
+    """An uploaded model; `location` is what `modelDescription.location` of a package takes."""
+
+    id: str
+    sha256: str
+    location: str
+    filename: str
+    size: int
+    format: str | None
+    runsCode: bool | None
+    trusted: bool
+    info: JsonObject | None
+    created: Moment | None
+    createdBy: Member
+
+
+class RegisteredModel(TypedDict):
+    """A registered model: the versions of one model."""
+
+    id: str
+    name: str
+    description: str
+    createdAt: Moment | None
+    createdBy: Member
+    modifiedAt: Moment | None
+    modifiedBy: None
+    target: dict[str, Any]
+    lastVersionNum: int
+    isArchived: bool
+    tags: list[Any]
+
+
+class VersionUse(TypedDict):
+    """A deployment as one that uses a registered model."""
+
+    id: str
+    label: str
+    status: str
+    registeredModelVersion: int
+    currentlyDeployed: bool
+    isChallenger: bool
+    firstDeployedAt: Moment | None
+    firstDeployedBy: Member
+    createdBy: Member
+
+
+class DeploymentFeature(TypedDict):
+    """A column that a deployment's model reads."""
+
+    name: str
+    featureType: str
+    importance: None
+    dateFormat: None
+    knownInAdvance: bool
+
+
+class Capability(TypedDict):
+    """Something that deployments can do beyond scoring, or not."""
+
+    name: str
+    supported: bool
+    messages: list[str]
+
+
+class Capabilities(TypedDict):
+    """What a deployment can do beyond scoring."""
+
+    data: list[Capability]
+
+
+class Target(TypedDict):
+    """What a model predicts."""
+
+    name: str
+    type: str
+    classNames: list[str] | None
+    classCount: int | None
+    predictionThreshold: float | None
+    predictionProbabilitiesColumn: str | None
+
+
+class Package(TypedDict):
+    """A model package: one version of a registered model. From `format` on, fields are Scoreline's own."""
+
+    id: str
+    registeredModelId: str
+    registeredModelVersion: int
+    registeredModelName: str
+    name: str
+    modelId: str
+    modelExecutionType: str
+    isArchived: bool
+    isDeprecated: bool
+    importMeta: JsonObject
+    sourceMeta: JsonObject
+    modelKind: dict[str, bool]
+    target: Target
+    modelDescription: JsonObject
+    datasets: JsonObject
+    timeseries: JsonObject
+    permissions: list[str]
+    activeDeploymentCount: int
+    buildStatus: str | None
+    tags: list[JsonObject]
+    format: str | None
+    artifact: str | None
+    trusted: bool
+    server: JsonObject | None
+    positiveClass: str | None
+    features: list[JsonObject]
+
+
+class DeployedModel(TypedDict):
+    """The model that a deployment serves."""
+
+    id: str
+    type: str
+    targetName: str
+    targetType: str
+    projectId: str | None
+    projectName: str | None
+    isDeprecated: bool
+    unstructuredModelKind: bool
+    deployedAt: Moment | None
+
+
+class DeployedPackage(TypedDict):
+    """The package that a deployment serves."""
+
+    id: str
+    name: str
+    registeredModelId: str
+
+
+class Usage(TypedDict):
+    """How many predictions a deployment made."""
+
+    dailyRates: list[int]
+    lastTimestamp: Moment | None
+
+
+class Health(TypedDict):
+    """How a deployment is in one respect."""
+
+    status: str
+    message: str
+    startDate: Moment | None
+    endDate: Moment | None
+
+
+class Owners(TypedDict):
+    """Whose a deployment is."""
+
+    count: int
+    preview: list[Member]
+
+
+class Deployment(TypedDict):
+    """A place where a model is served."""
+
+    id: str
+    label: str
+    description: str | None
+    status: str
+    importance: str | None
+    createdAt: Moment | None
+    defaultPredictionServer: DefaultServer | None
+    model: DeployedModel
+    modelPackage: DeployedPackage
+    predictionEnvironment: Environment | None
+    predictionUsage: Usage
+    serviceHealth: Health
+    modelHealth: Health
+    accuracyHealth: Health
+    fairnessHealth: Health
+    permissions: list[str]
+    owners: Owners
+    governance: None
+    creator: Member
+    tags: list[JsonObject]
+    approvalStatus: str
+    userProvidedId: str | None
+    additionalMetadata: list[JsonObject]
+
+
+class Switch(TypedDict):
+    """A setting that is on or off."""
+
+    enabled: bool
+
+
+class AssociationId(TypedDict):
+    """The columns that identify a row."""
+
+    columnNames: list[str]
+    requiredInPredictionRequests: bool
+
+
+class Boundaries(TypedDict):
+    """Where predictions become outliers."""
+
+    upper: float | None
+    lower: float | None
+
+
+class PredictionWarning(TypedDict):
+    """Whether predictions outside boundaries are marked."""
+
+    enabled: bool
+    customBoundaries: Boundaries | None
+
+
+class Settings(TypedDict):
+    """All settings of a deployment, those of features that are not built yet too."""
+
+    associationId: AssociationId
+    targetDrift: Switch
+    featureDrift: Switch
+    predictionsDataCollection: Switch
+    predictionIntervals: JsonObject
+    predictionWarning: PredictionWarning
+    segmentAnalysis: JsonObject
+    challengerModels: Switch
+    predictionsByForecastDate: JsonObject
+    biasAndFairness: None
+    humility: Switch
+    approval: JsonObject
+
+
+class Holder(TypedDict):
+    """Whose a token is, for prediction servers. Only `active` is there for one that is not good."""
+
+    active: bool
+    userId: NotRequired[str]
+    username: NotRequired[str]
+    kind: NotRequired[str]
+    packageIds: NotRequired[list[str] | None]
+    rights: NotRequired[list[str]]
+    expiresIn: NotRequired[float | None]
+
+
+class Known(TypedDict):
+    """A prediction server that is registered now."""
+
+    id: str
+    name: str
+    url: str
