@@ -46,6 +46,25 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(6.0, gt=0, description="A job whose worker is silent for so long is taken over.")
     max_model_bytes: int = Field(4 << 30, ge=1, description="Largest model artefact that may be uploaded.")
     upload_idle_seconds: float = Field(120.0, gt=0, description="An upload that sends nothing for so long is broken.")
+    abort_failed_rows: int = Field(
+        100, ge=1, description="`abortOnError` ends a job once so many rows failed, and more than the share below."
+    )
+    abort_failed_share: float = Field(
+        0.1, ge=0, le=1, description="`abortOnError` ends a job once more than this share of its rows failed."
+    )
+    abort_first_rows: int = Field(
+        1000, ge=1, description="`abortOnError` ends a job whose first rows all failed, so many of them."
+    )
+    refusal_calls: int = Field(
+        1500,
+        ge=0,
+        description="Calls spent on finding the rows that a model refuses, for each 1,000 rows of a chunk; at least "
+        "200 are made. Rows that are not settled then fail.",
+    )
+    answer_seconds: float = Field(600.0, gt=0, description="Time that a prediction server has to answer one call.")
+    patience_seconds: float = Field(
+        300.0, ge=0, description="A prediction server that is away or busy for so long ends the job."
+    )
     min_free_bytes: int = Field(
         256 << 20, ge=0, description="Free disk space below which new uploads and results are refused."
     )

@@ -218,6 +218,20 @@ class ErrorPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class RunLimits:
+    """What an installation lets a run take.
+
+    answer_seconds: time of one call to a prediction server. patience_seconds: how long a server may be away or busy
+    before the run gives up. refusal_calls: calls for each 1,000 rows of a chunk that are spent on finding the rows
+    which a model or server refuses.
+    """
+
+    answer_seconds: float = 600.0
+    patience_seconds: float = 300.0
+    refusal_calls: int = 1500
+
+
+@dataclass(frozen=True, slots=True)
 class ServerAddress:
     """A prediction server as a run reaches it.
 
@@ -249,6 +263,7 @@ class RunTicket:
     server: ServerAddress
     spool: str
     package_hash: str
+    limits: RunLimits = RunLimits()
 
 
 @dataclass(frozen=True, slots=True)

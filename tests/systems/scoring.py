@@ -44,8 +44,8 @@ class Quiet:
         return False
 
 
-def run(folder: Path, server: ServerAddress, source: Path, *, plan=BINARY, chunk_size=2048, ledger=None, errors=None):
-    """Score a file; return its rows, the summary and the log."""
+def run(folder: Path, server: ServerAddress, source: Path, *, plan=BINARY, chunk_size=2048, ledger=None, **more):
+    """Score a file; return its rows, the summary and the log. `more`: what else the ticket says."""
     target = folder / "scored.csv"
     ticket = RunTicket(
         job_id="j" * 24,
@@ -56,10 +56,10 @@ def run(folder: Path, server: ServerAddress, source: Path, *, plan=BINARY, chunk
         dialect=CsvDialect(),
         plan=plan,
         pace=PacePlan(chunk_size, 2),
-        errors=errors or ErrorPlan(),
         server=server,
         spool=str(folder / "spool"),
         package_hash="",
+        **{"errors": ErrorPlan(), **more},
     )
     progress = Quiet()
     done = run_ticket(ticket, ledger or MemoryLedger(), progress)

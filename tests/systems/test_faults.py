@@ -9,7 +9,7 @@ import pytest
 from scoreline.engines.local import MemoryLedger
 from scoreline.errors import ModelChanged, ServerUnavailable, WrongAnswer
 from scoreline.pipeline import ask
-from scoreline.types import ServerAddress
+from scoreline.types import RunLimits, ServerAddress
 from tests.support.proxy import fault_proxy
 from tests.systems.conftest import v2_server
 from tests.systems.scoring import run
@@ -71,12 +71,17 @@ def test_a_wrong_number_of_rows_is_a_failed_call(tmp_path, place, change):
     assert not (tmp_path / "scored.csv").exists()
 
 
-def test_a_hung_server_hits_the_time_limit(tmp_path, place, monkeypatch):
-    monkeypatch.setattr(ask, "PATIENCE_SECONDS", 0.5)
+def test_a_hung_server_hits_the_time_limit(tmp_path, place):
     kind, options, proxy, system, _ = place
     proxy.hang = True
     with pytest.raises(ServerUnavailable, match="within 1 seconds"):
-        run(tmp_path, reached(kind, options, proxy, timeout="1"), system.rows, chunk_size=1 << 20)
+        run(
+            tmp_path,
+            reached(kind, options, proxy, timeout="1"),
+            system.rows,
+            chunk_size=1 << 20,
+            limits=RunLimits(patience_seconds=0.5),
+        )
 
 
 def test_a_cut_answer_is_asked_for_again(tmp_path, place):

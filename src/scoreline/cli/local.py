@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from scoreline.cli import options
 from scoreline.cli.model_options import ModelWords
 from scoreline.cli.output import show_note
 from scoreline.cli.progress import View, open_view, show_result
@@ -86,6 +87,7 @@ def _target(path: Path, about: ModelWords, info: ModelInfo) -> Target:
 def _ticket(words: ScoreWords, target: Target, source: str, output: str, scratch: str) -> RunTicket:
     spec = JobSpec.from_document({"numConcurrent": _cores(), **words.document()})
     checks.check_target(spec, target)
+    settings = options.settings()
     return RunTicket(
         job_id=secrets.token_hex(4),
         fence=1,
@@ -95,10 +97,11 @@ def _ticket(words: ScoreWords, target: Target, source: str, output: str, scratch
         dialect=spec.csv.dialect,
         plan=plans.scoring(spec, target),
         pace=plans.pace(spec),
-        errors=plans.errors(spec),
+        errors=plans.errors(spec, settings),
         server=ServerAddress("", "", ""),
         spool=scratch,
         package_hash="",
+        limits=plans.limits(settings),
     )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from scoreline.jobs.model import Target
 from scoreline.jobs.spec import JobSpec
-from scoreline.types import ErrorPlan, PacePlan, ScoringPlan
+from scoreline.settings import Settings
+from scoreline.types import ErrorPlan, PacePlan, RunLimits, ScoringPlan
 
 
 def scoring(spec: JobSpec, target: Target) -> ScoringPlan:
@@ -31,6 +34,17 @@ def pace(spec: JobSpec) -> PacePlan:
     return PacePlan(spec.chunk_size, spec.num_concurrent or 1)
 
 
-def errors(spec: JobSpec) -> ErrorPlan:
+def errors(spec: JobSpec, settings: Settings) -> ErrorPlan:
     """Return when bad rows end the job."""
-    return ErrorPlan(abort_on_error=spec.abort_on_error, row_level=not spec.disable_row_level_error_handling)
+    return ErrorPlan(
+        abort_on_error=spec.abort_on_error,
+        row_level=not spec.disable_row_level_error_handling,
+        max_failed_rows=settings.abort_failed_rows,
+        max_failed_share=settings.abort_failed_share,
+        all_failed_rows=settings.abort_first_rows,
+    )
+
+
+def limits(settings: Settings) -> RunLimits:
+    """Return what the installation lets a run take."""
+    return RunLimits(**{field.name: getattr(settings, field.name) for field in fields(RunLimits)})

@@ -24,6 +24,7 @@ from scoreline.jobs.model import Job
 from scoreline.jobs.patience import patiently
 from scoreline.jobs.progress import RunProgress
 from scoreline.jobs.states import Run
+from scoreline.settings import Settings
 from scoreline.spool import Spool
 from scoreline.store import Store
 from scoreline.types import Counts, Ledger, Progress, RunTicket
@@ -60,7 +61,8 @@ Engine = Callable[[RunTicket, Ledger, Progress], Finished]
 class JobRun:
     """Does one run. It never raises: whatever happens ends as a state of the job, or leaves the job to others."""
 
-    def __init__(self, store: Store, spool: Spool, engine: Engine, run: Run) -> None:
+    def __init__(self, settings: Settings, store: Store, spool: Spool, engine: Engine, run: Run) -> None:
+        self._settings = settings
         self._store = store
         self._spool = spool
         self._engine = engine
@@ -94,7 +96,7 @@ class JobRun:
 
     def _do(self) -> None:
         job = self._patiently(self._find)
-        with ticket.opened(self._store, self._spool.url, job) as built:
+        with ticket.opened(self._store, self._spool.url, job, self._settings) as built:
             self._progress.watch_server(built.server.url)
             ledger = StoreLedger(self._store, self._run, stopped=lambda: self._progress.reason)
             done = self._engine(built, ledger, self._progress)

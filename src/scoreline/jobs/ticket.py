@@ -16,6 +16,7 @@ from scoreline.jobs.model import Job
 from scoreline.jobs.spec import LOCAL_FILE
 from scoreline.registry import foreign, packages, servers
 from scoreline.registry.records import Server
+from scoreline.settings import Settings
 from scoreline.store import Store, now
 from scoreline.types import JsonObject, Range, RunTicket, ServerAddress
 
@@ -24,12 +25,12 @@ _TOKEN_LIFE = timedelta(days=30)  # longer than any job; it is ended with the ru
 
 
 @contextmanager
-def opened(store: Store, spool_url: str, job: Job) -> Iterator[RunTicket]:
+def opened(store: Store, spool_url: str, job: Job, settings: Settings) -> Iterator[RunTicket]:
     """Give a ticket for the job's current run; its token ends with the block.
 
     An earlier run's token ends, too. Raises NotFound when the prediction server is not registered any more, StoreError.
     """
-    ticket, token_id = build(store, spool_url, job)
+    ticket, token_id = build(store, spool_url, job, settings)
     try:
         yield ticket
     finally:
@@ -40,7 +41,7 @@ def opened(store: Store, spool_url: str, job: Job) -> Iterator[RunTicket]:
             _log.warning("A run's token could not be ended", job_id=job.id, cause=exc.message)
 
 
-def build(store: Store, spool_url: str, job: Job) -> tuple[RunTicket, str]:
+def build(store: Store, spool_url: str, job: Job, settings: Settings) -> tuple[RunTicket, str]:
     """Return a ticket for the job's current run and the id of the token in it."""
     server = servers.resolve(store, job.server_id)
     remote = packages.server_of(store, job.package_id)
@@ -65,10 +66,11 @@ def build(store: Store, spool_url: str, job: Job) -> tuple[RunTicket, str]:
         dialect=job.spec.csv.dialect,
         plan=plans.scoring(job.spec, job.target),
         pace=plans.pace(job.spec),
-        errors=plans.errors(job.spec),
+        errors=plans.errors(job.spec, settings),
         server=_address(server, remote, job, secret),
         spool=spool_url,
         package_hash=job.package_hash,
+        limits=plans.limits(settings),
     )
     return ticket, token.id
 

@@ -59,6 +59,7 @@ class Worker:
         engine: Engine = run_ticket,
     ) -> None:
         self.worker_id = worker_id or lease.new_worker_id()
+        self._settings = settings
         self._store = store
         self._spool = spool
         self._engine = engine
@@ -96,7 +97,7 @@ class Worker:
         return _IDLE_POLL_SECONDS if idle else _POLL_SECONDS
 
     def _start(self, run: Run) -> None:
-        job_run = JobRun(self._store, self._spool, self._engine, run)
+        job_run = JobRun(self._settings, self._store, self._spool, self._engine, run)
         thread = threading.Thread(target=job_run, name=f"job {run.job_id}", daemon=True)
         self._runs.append((thread, job_run))
         thread.start()

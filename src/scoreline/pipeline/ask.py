@@ -23,15 +23,11 @@ from scoreline.errors import (
     ServerUnavailable,
     TooLarge,
     WrongAnswer,
-    one_line,
 )
 from scoreline.pipeline.crashes import Crashes, Hunt
-from scoreline.types import ScoreOptions, Scorer, Scores
+from scoreline.pipeline.search import Part, Search
+from scoreline.types import RunLimits, ScoreOptions, Scorer, Scores
 
-# Calls spent on the bad rows of one chunk; then the rest of it fails.
-MOST_CALLS = 200
-# How long a server may be away or busy before the run gives up, in seconds.
-PATIENCE_SECONDS = 300.0
 WRONG_ANSWERS = 3
 
 _FIRST_DELAY = 0.2
@@ -49,55 +45,6 @@ class Answer:
     seconds: float = 0.0
 
 
-class _Work:
-    """The parts of one batch that are still to be asked for, as (from, to), and what came of the others."""
-
-    def __init__(self, rows: int, outputs: int, *, row_level: bool) -> None:
-        self.answer = Answer(np.zeros((rows, outputs)))
-        self.todo = [(0, rows)]
-        self._row_level = row_level
-        self._spent = 0
-        self._refusal = ""
-
-    def next(self) -> tuple[int, int] | None:
-        """Return the part to ask for; None at the end. Too many refusals fail all that is left."""
-        while self.todo:
-            part = self.todo.pop()
-            if self._spent < MOST_CALLS:
-                self._spent += bool(self._refusal)
-                return part
-            self.fail(
-                part, f"not scored: too many rows of the same chunk were refused, the last because {self._refusal}"
-            )
-        return None
-
-    def fail(self, part: tuple[int, int], message: str) -> None:
-        """Give up all rows of a part."""
-        self.answer.errors.update(dict.fromkeys(range(*part), message))
-
-    def split(self, part: tuple[int, int], message: str) -> None:
-        """Ask for both halves, the first one first; a single row fails."""
-        start, stop = part
-        if stop - start == 1:
-            self.answer.errors[start] = message
-            return
-        middle = (start + stop) // 2
-        self.todo += [(middle, stop), (start, middle)]
-
-    def refused(self, part: tuple[int, int], problem: DataRefused) -> None:
-        """Leave out the row at fault, or look for it. Raises the problem when rows are not to be judged one by one."""
-        if not self._row_level:
-            raise problem
-        self._refusal = one_line(problem.message, 200)
-        start, stop = part
-        if problem.row is None or not 0 <= problem.row < stop - start:
-            self.split(part, problem.message)
-            return
-        row = start + problem.row
-        self.answer.errors[row] = problem.message
-        self.todo += [rest for rest in ((row + 1, stop), (start, row)) if rest[0] < rest[1]]
-
-
 class Asker:
     """Puts at most `concurrency` calls to the scorer at once; used by several threads.
 
@@ -112,14 +59,15 @@ class Asker:
         concurrency: int,
         *,
         stopping: threading.Event,
-        options: ScoreOptions | None = None,
+        limits: RunLimits | None = None,
     ) -> None:
         self.notes: deque[str] = deque()
         self._scorer = scorer
         self._outputs = outputs
         self._gate = threading.Semaphore(concurrency)
         self._stopping = stopping
-        self._options = options or ScoreOptions()
+        self._limits = limits or RunLimits()
+        self._options = ScoreOptions(self._limits.answer_seconds)
         self._crashes = Crashes(self._check)
 
     def ask(
@@ -127,45 +75,54 @@ class Asker:
     ) -> Answer:
         """Score every row that can be scored; rows count within the batch.
 
-        `too_large` is called each time the server refuses a part for its size; it is then asked in halves.
+        `too_large` is called each time the server refuses a part for its size; it is then asked in smaller parts.
         Rows that end the model's process count as refused once they did so twice. With `row_level` false a refusal is
         raised as DataRefused. Raises other ScoringErrors once trying again has not helped, and Cancelled when the run
         is stopping.
         """
-        work = _Work(batch.num_rows, self._outputs, row_level=row_level)
+        answer = Answer(np.zeros((batch.num_rows, self._outputs)))
+        search = Search(batch.num_rows, batch.num_rows * self._limits.refusal_calls // 1000)
         with ExitStack() as stack:
             hunt: Hunt | None = None
-            while (part := work.next()) is not None:
+            while (part := search.next()) is not None:
                 start, stop = part
                 try:
-                    values = self._call(batch.slice(start, stop - start), work.answer)
+                    values = self._call(batch.slice(start, stop - start), answer)
                 except TooLarge as problem:
                     too_large()
-                    work.split(part, problem.message)
+                    search.too_large(part, problem.message)
                 except DataRefused as problem:
-                    work.refused(part, problem)
+                    if not row_level:
+                        raise
+                    search.refused(part, problem.message, problem.row)
                 except ModelCrashed as problem:
                     if hunt is None:
                         hunt = stack.enter_context(self._crashes.hunt())
                         self.notes.append(f"Over a batch of {stop - start} rows: {problem.message}")
-                    self._crashed(hunt, batch, part, problem, work)
+                    if self._to_blame(hunt, search, batch, part, problem, answer):
+                        if not row_level:
+                            raise DataRefused(problem.message) from problem
+                        search.refused(part, problem.message)
                 else:
-                    work.answer.values[start:stop] = values
-        return work.answer
+                    answer.values[start:stop] = values
+                    search.good(part)
+        answer.errors.update(search.errors)
+        return answer
 
-    def _crashed(
-        self, hunt: Hunt, batch: pa.RecordBatch, part: tuple[int, int], problem: ModelCrashed, work: _Work
-    ) -> None:
+    def _to_blame(  # noqa: PLR0917 -- the state of one batch
+        self, hunt: Hunt, search: Search, batch: pa.RecordBatch, part: Part, problem: ModelCrashed, answer: Answer
+    ) -> bool:
+        """Return whether the model's process ended over the rows of the part, and they are to be searched."""
         hunt.crash(problem)
         if hunt.again(part):
-            work.todo.append(part)
-            return
+            search.again(part)
+            return False
         if probes := hunt.probes(part):
-            self._probe(hunt, batch, probes, work.answer)
+            self._probe(hunt, batch, probes, answer)
         if hunt.exhausted:
-            work.fail(part, f"not scored: too many rows of the same chunk fail, the last because: {problem.message}")
-        else:
-            work.refused(part, DataRefused(problem.message))
+            search.fail(part, f"not scored: too many rows of the same chunk fail, the last because: {problem.message}")
+            return False
+        return True
 
     def _probe(self, hunt: Hunt, batch: pa.RecordBatch, rows: tuple[int, ...], answer: Answer) -> None:
         """Try single rows; give the model up when it survives none of them."""
@@ -200,7 +157,8 @@ class Asker:
                 finally:
                     answer.seconds += time.monotonic() - started
             self._check()
-            if wrong >= WRONG_ANSWERS or time.monotonic() - began > PATIENCE_SECONDS:
+            # A call that hung may have taken all the patience there is: it is made once more in any case.
+            if wrong >= WRONG_ANSWERS or (tries and time.monotonic() - began > self._limits.patience_seconds):
                 raise failure
             if not tries:
                 self.notes.append(f"Trying again: {failure.message}")

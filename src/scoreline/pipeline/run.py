@@ -104,7 +104,7 @@ def _score(
     concurrency = max(1, ticket.pace.concurrency)
     outputs = _outputs(ticket.plan)
     pace = Pace(ticket.pace)
-    asker = Asker(scorer, outputs, concurrency, stopping=stopping)
+    asker = Asker(scorer, outputs, concurrency, stopping=stopping, limits=ticket.limits)
     work = ChunkWork(parser, asker, columns, ticket.dialect, pace, outputs=outputs, row_level=ticket.errors.row_level)
     tally = Tally(ticket.errors, progress.log, writer.counts)
     crew = Crew(

@@ -5,7 +5,8 @@ from scoreline.errors import InvalidRequest
 from scoreline.jobs import checks, plans
 from scoreline.jobs.model import Target
 from scoreline.jobs.spec import JobSpec
-from scoreline.types import Feature, FeatureType, TargetType
+from scoreline.settings import Settings
+from scoreline.types import ErrorPlan, Feature, FeatureType, RunLimits, TargetType
 from tests.unit.jobs.world import TARGET
 
 REGRESSION = Target("price", TargetType.REGRESSION, (Feature("rooms", FeatureType.INTEGER),))
@@ -119,7 +120,15 @@ def test_the_plan_takes_the_models_side_from_the_target_and_the_rest_from_the_sp
 def test_pace_and_errors_follow_the_spec():
     pace = plans.pace(spec(chunkSize=20, numConcurrent=7))
     assert (pace.chunk_size, pace.concurrency) == (20, 7)
-    errors = plans.errors(spec(abortOnError=False, disableRowLevelErrorHandling=True))
+    plain = Settings()
+    errors = plans.errors(spec(abortOnError=False, disableRowLevelErrorHandling=True), plain)
     assert (errors.abort_on_error, errors.row_level) == (False, False)
-    assert plans.errors(spec()).abort_on_error
-    assert plans.errors(spec()).row_level
+    assert plans.errors(spec(), plain) == ErrorPlan()
+    assert plans.limits(plain) == RunLimits()
+
+
+def test_an_installation_has_its_own_limits():
+    own = Settings(abort_failed_rows=5, abort_failed_share=0.5, abort_first_rows=7, refusal_calls=9, answer_seconds=11)
+    errors = plans.errors(spec(), own)
+    assert (errors.max_failed_rows, errors.max_failed_share, errors.all_failed_rows) == (5, 0.5, 7)
+    assert plans.limits(own) == RunLimits(answer_seconds=11, refusal_calls=9)

@@ -18,6 +18,7 @@ from scoreline.types import (
     PacePlan,
     Range,
     Receipt,
+    RunLimits,
     RunTicket,
     ScoredChunk,
     Scores,
@@ -32,7 +33,7 @@ PLAN = ScoringPlan(
 )
 
 
-def ticket(plan=PLAN, *, size="auto", concurrency=2, dialect=None, **errors) -> RunTicket:
+def ticket(plan=PLAN, *, size="auto", concurrency=2, dialect=None, limits=None, **errors) -> RunTicket:
     return RunTicket(
         job_id="0" * 24,
         fence=1,
@@ -46,6 +47,7 @@ def ticket(plan=PLAN, *, size="auto", concurrency=2, dialect=None, **errors) -> 
         server=ServerAddress("http://none", "p", "t"),
         spool="",
         package_hash="",
+        limits=limits or RunLimits(),
     )
 
 

@@ -20,8 +20,8 @@ from scoreline.errors import (
     TooManyBadRows,
     WrongAnswer,
 )
-from scoreline.pipeline import ask, pace, run, write
-from scoreline.types import Counts, CsvDialect, Feature, FeatureType, Scores
+from scoreline.pipeline import ask, pace, run, search, write
+from scoreline.types import Counts, CsvDialect, Feature, FeatureType, RunLimits, Scores
 from tests.unit.pipeline.stand_ins import (
     PLAN,
     DoublingScorer,
@@ -225,13 +225,32 @@ def test_rows_the_model_takes_no_gaps_in_fail_alone_however_many():
     assert it.scorer.calls == [7600]
 
 
-def test_halving_has_an_end():
+def test_many_refused_rows_cost_no_good_one():
+    text = "id,x\n" + "".join(f"{i},{1000 if i % 20 == 7 else 1}\n" for i in range(8000))
+    it = Setting(text, size="fixed", scorer=DoublingScorer(refuse_above(500)), abort_on_error=False)
+    assert it.run().counts == Counts(8000, 7600, 400)
+    assert [line.split(",")[0] for line in it.lines[1:]] == ["" if i % 20 == 7 else "2.0" for i in range(8000)]
+    assert len(it.scorer.calls) < 3000
+
+
+def test_a_chunk_without_a_row_that_is_taken_is_given_up():
     text = "id,x\n" + "".join(f"{i},1000\n" for i in range(2000))
     it = Setting(text, size="fixed", scorer=DoublingScorer(refuse_above(500)), abort_on_error=False)
     assert it.run().counts == Counts(2000, 0, 2000)
-    assert len(it.scorer.calls) <= ask.MOST_CALLS + 1
-    assert any("not scored: too many rows" in line and "too high" in line for line in it.lines)
+    assert len(it.scorer.calls) <= search.LEAST_CALLS + search.PROBES + 1
+    assert any("not scored: none of the rows" in line and "too high" in line for line in it.lines)
     assert len(it.progress.lines) == 101
+
+
+def test_the_search_has_an_end():
+    text = "id,x\n" + "".join(f"{i},{1000 if i % 3 else 1}\n" for i in range(2000))
+    limits = RunLimits(refusal_calls=150)
+    it = Setting(text, size="fixed", scorer=DoublingScorer(refuse_above(500)), abort_on_error=False, limits=limits)
+    counts = it.run().counts
+    assert counts.read == 2000
+    assert counts.scored > 50
+    assert len(it.scorer.calls) == 301
+    assert any("not scored: too many rows" in line and "too high" in line for line in it.lines)
 
 
 def test_too_large_requests_are_split_and_no_row_fails():
@@ -270,12 +289,11 @@ def test_a_busy_server_is_asked_again(problem, monkeypatch):
 
 def test_patience_ends(monkeypatch):
     monkeypatch.setattr(ask, "_FIRST_DELAY", 0.001)
-    monkeypatch.setattr(ask, "PATIENCE_SECONDS", 0.05)
 
     def refuse(values):
         raise ServerUnavailable("nobody answers")
 
-    it = Setting(source(50), scorer=DoublingScorer(refuse))
+    it = Setting(source(50), scorer=DoublingScorer(refuse), limits=RunLimits(patience_seconds=0.05))
     with pytest.raises(ServerUnavailable, match="nobody answers"):
         it.run()
     assert it.output.committed is None
