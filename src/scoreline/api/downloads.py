@@ -9,12 +9,15 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from fastapi import APIRouter
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from scoreline.api import ranges
 from scoreline.api.calls import Called, Installation
 from scoreline.api.contract import answer
 from scoreline.api.guard import StreamBroken
+from scoreline.api.ranges import Part, Window
 from scoreline.api.receiving import in_thread
 from scoreline.api.wire.jobs import COLLECTION
 from scoreline.errors import InvalidRequest, NotFound, SpoolError, StoreError
@@ -39,7 +42,10 @@ _PLAIN = re.compile(r"[A-Za-z0-9._-]+")
 
 @router.get("/{job_id}/download/", responses=answer(None, content=_CSV, text="The rows, as they are scored."))
 async def download(call: Called, job_id: str) -> Response:
-    """Stream the result: headers at once, rows as they are scored, the end when the job is COMPLETED."""
+    """Stream the result: headers at once, rows as they are scored, the end when the job is COMPLETED.
+
+    A download that broke goes on with `Range: bytes=N-`, also while the job runs: what was sent never changes.
+    """
     here = call.installation
     job = await in_thread(here, service.get, call.store, call.caller, job_id)
     if job.spec.output_type != LOCAL_FILE:
@@ -49,19 +55,35 @@ async def download(call: Called, job_id: str) -> Response:
     if job.results_deleted:
         raise NotFound(f"The result of job {job_id!r} is not kept any more: run the job again.")
     official = _OFFICIAL_CLIENT in call.request.headers.get("user-agent", "")
-    return ResultStream(here, job, break_on_abort=not official or _INDEX_COLUMN in (job.spec.passthrough_columns or ()))
+    break_on_abort = not official or _INDEX_COLUMN in (job.spec.passthrough_columns or ())
+    total = job.bytes_out if job.state is JobState.COMPLETED else None
+    asked = call.request.headers.get("range")
+    if call.request.headers.get("if-range", _etag(job)) != _etag(job):
+        asked = None
+    try:
+        part = ranges.wanted(asked, total, job.bytes_out)
+    except ranges.NotSatisfiable:
+        raise HTTPException(
+            416,
+            f"The result of job {job_id!r} has {job.bytes_out} bytes; {str(asked)[:50]} begins after its end.",
+            headers={"Content-Range": f"bytes */{job.bytes_out}"},
+        ) from None
+    return ResultStream(here, job, part, total, break_on_abort=break_on_abort)
 
 
 class ResultStream(Response):
-    """The answer to a download.
+    """The answer to a download: all of it, or the part of it that is wanted.
 
+    total: bytes of the whole result, None while it grows.
     break_on_abort: what a job's abort does to a stream under way. The official client reads the job's status after a
     clean end and shows the reason; others would take the part for the whole, and so would its `score_pandas`, which
     never looks at the status: for these the connection breaks.
     """
 
-    def __init__(self, here: Installation, job: Job, *, break_on_abort: bool) -> None:
-        super().__init__()
+    def __init__(
+        self, here: Installation, job: Job, part: Part | None, total: int | None, *, break_on_abort: bool
+    ) -> None:
+        super().__init__(status_code=200 if part is None else 206)
         encoding = job.spec.csv.encoding
         charset = encoding if _PLAIN.fullmatch(encoding) else job.spec.csv.dialect.encoding
         self.raw_headers = [
@@ -69,14 +91,20 @@ class ResultStream(Response):
             (b"content-disposition", f"attachment;filename=result-{job.id}.csv".encode("ascii")),
             (b"cache-control", b"no-store"),
             (b"x-accel-buffering", b"no"),  # a proxy must not collect the rows
+            (b"accept-ranges", b"bytes"),
+            (b"etag", _etag(job).encode("ascii")),
         ]
+        # No Content-Length: many clients do not notice when a body is shorter, but all notice a missing last chunk.
+        if part is not None:
+            self.raw_headers.append((b"content-range", part.content_range(total).encode("ascii")))
+        self._part = part or Part(0, total)
         self._here = here
         self._job_id = job.id
         self._break_on_abort = break_on_abort
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI's signature
         """Send headers, blocks, and the end if there is one to be proud of. Raises StreamBroken."""
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         gone = asyncio.create_task(_gone(receive))
         try:
             async for block in self._blocks(gone):
@@ -89,20 +117,20 @@ class ResultStream(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _blocks(self, gone: asyncio.Task[None]) -> AsyncIterator[bytes]:
-        """Yield the result's bytes in order until the job is over; raises StreamBroken when it must not end well."""
-        after, pause = -1, _SHORTEST_PAUSE
+        """Yield the part's bytes in order until the job is over; raises StreamBroken when it must not end well."""
+        after, pause, window = -1, _SHORTEST_PAUSE, Window(self._part)
         while not gone.done():
             if self._here.closing.is_set():
                 raise StreamBroken(f"the server goes down while job {self._job_id} is downloaded")
             state, found = await self._look(after)
-            for number, receipt, _ in found:
-                after, pause = number, _SHORTEST_PAUSE
-                blocks = await self._segment(receipt)
+            for number, receipt, size in found:
+                after, pause, piece = number, _SHORTEST_PAUSE, window.over(size)
+                blocks = await self._segment(receipt, piece)
                 if blocks is None:
                     return
                 for block in blocks:
                     yield block
-            if state is JobState.COMPLETED:
+            if state is JobState.COMPLETED or window.passed:
                 return
             if state is JobState.ABORTED:
                 self._aborted()
@@ -122,11 +150,23 @@ class ResultStream(Response):
                     raise StreamBroken(exc.message) from exc
             await asyncio.sleep(_QUEUED_PAUSE)
 
-    async def _segment(self, receipt: Receipt) -> list[bytes] | None:
-        """Return a segment's bytes in pieces; None when the job was aborted and the stream may end."""
+    async def _segment(self, receipt: Receipt, piece: slice | None) -> list[bytes] | None:
+        """Return these bytes of a segment in blocks; None when the job was aborted and the stream may end."""
+        if piece is None:
+            return []
         stream, name, crc32 = f"results/{self._job_id}", receipt.data["segment"], receipt.data["crc32"]
+
+        def read() -> list[bytes]:
+            blocks = list(self._here.spool.read_segment(stream, name, offset=piece.start, crc32=crc32))
+            left = piece.stop - piece.start
+            cut = []
+            for block in blocks:
+                cut.append(block[:left])
+                left -= len(cut[-1])
+            return cut
+
         try:
-            return await in_thread(self._here, lambda: list(self._here.spool.read_segment(stream, name, crc32=crc32)))
+            return await in_thread(self._here, read)
         except SpoolError as exc:
             if await self._ends_aborted():
                 self._aborted()
@@ -147,6 +187,11 @@ class ResultStream(Response):
     def _aborted(self) -> None:
         if self._break_on_abort:
             raise StreamBroken(f"job {self._job_id} was aborted while it was downloaded")
+
+
+def _etag(job: Job) -> str:
+    """Return what stands for the result's bytes: a job has one result, and what is sent of it never changes."""
+    return f'"{job.id}"'
 
 
 async def _gone(receive: Receive) -> None:
