@@ -30,6 +30,7 @@ _REASONS = {
     406: "The data is declared as something else than CSV, or compressed in a way that is not known.",
     409: "The object is in a state that forbids the request.",
     415: "The body is not declared as JSON.",
+    416: "The range begins after the last byte; `Content-Range` says how many there are.",
     422: "Something in the request is wrong; `errors` names it.",
     500: "Scoreline failed; its log says more under the request id.",
     503: "The database or a prediction server is busy: nothing was changed, try again after `Retry-After`.",

@@ -37,10 +37,21 @@ _QUEUED_PAUSE = 0.5  # while the job waits in line
 _ABORT_PATIENCE = 10.0  # between the loss of a result's segments and the job's end
 _STORE_PATIENCE = 60.0  # a database that is away for so long breaks the stream
 _CSV: JsonObject = {"text/csv": {"schema": {"type": "string"}}}
+_RANGE: JsonObject = {
+    "name": "Range",
+    "in": "header",
+    "description": "`bytes=N-`: the rest of the result; of one that is finished, any single range.",
+    "schema": {"type": "string"},
+}
 _PLAIN = re.compile(r"[A-Za-z0-9._-]+")
 
 
-@router.get("/{job_id}/download/", responses=answer(None, content=_CSV, text="The rows, as they are scored."))
+@router.get(
+    "/{job_id}/download/",
+    responses=answer(None, content=_CSV, text="The rows, as they are scored.")
+    | answer(None, 206, content=_CSV, text="The part of them that `Range` asks for.", refuses=(416,)),
+    openapi_extra={"parameters": [_RANGE]},
+)
 async def download(call: Called, job_id: str) -> Response:
     """Stream the result: headers at once, rows as they are scored, the end when the job is COMPLETED.
 
