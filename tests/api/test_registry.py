@@ -19,7 +19,7 @@ def test_a_deployment_in_full(api):
     assert document["model"]["targetName"] == "late"
     assert document["model"]["targetType"] == "Binary"
     assert document["modelPackage"]["id"] == api.package_id
-    assert document["predictionEnvironment"]["platform"] == "other"
+    assert document["predictionEnvironment"]["platform"] == "datarobot"
     assert document["serviceHealth"] == {"status": "unknown", "message": "", "startDate": None, "endDate": None}
     assert document["owners"]["count"] == 1
     assert "CAN_MAKE_PREDICTIONS" in document["permissions"]
@@ -101,6 +101,122 @@ def test_a_deployment_with_a_running_job_is_not_removed(api):
         api.complete(run)
         assert client.delete(f"deployments/{deployment_id}/").status_code == 204
         assert client.get(f"batchPredictions/{job_id}/").json()["status"] == "COMPLETED"
+
+
+def test_a_colleagues_job_keeps_a_deployment_too(api):
+    _, deployment_id = api.deploy("shared")
+    token = api.other("colleague")
+    with api.client(token) as client:
+        job_id = client.post("batchPredictions/", json={"deploymentId": deployment_id}).json()["id"]
+        headers = {"Content-Type": "text/csv"}
+        client.put(f"batchPredictions/{job_id}/csvUpload/", content=b"x,carrier\n1,AA\n", headers=headers)
+    with api.client() as client:
+        response = client.delete(f"deployments/{deployment_id}/")
+        assert response.status_code == 422
+        assert f"colleague's job {job_id}" in response.json()["message"]
+    with api.client(token) as client:
+        client.delete(f"batchPredictions/{job_id}/")
+    with api.client() as client:
+        assert client.delete(f"deployments/{deployment_id}/").status_code == 204
+
+
+def _package(api, **values):
+    with api.client() as client:
+        made = client.post("modelPackages/fromJSON/", json=FROM_JSON | _versioned(api) | values)
+    assert made.status_code == 201, made.text
+    return made.json()
+
+
+def test_replacing_a_model(api):
+    package_id, deployment_id = api.deploy("replaced")
+    path = f"deployments/{deployment_id}/"
+    new = _package(api, name="better")
+    with api.client() as client:
+        report = client.post(f"{path}model/validation/", json={"modelPackageId": new["id"]})
+        assert (report.status_code, report.json()["status"]) == (200, "passing")
+        assert set(report.json()) == {"status", "message", "checks"}
+        assert all(set(each) == {"status", "message"} for each in report.json()["checks"].values())
+        assert report.json()["checks"]["notCurrentModel"]["status"] == "passing"
+        response = client.patch(f"{path}model/", json={"modelPackageId": new["id"], "reason": "ACCURACY"})
+        assert response.status_code == 202, response.text
+        assert response.json() == {"id": deployment_id} | report.json()
+        status = client.get(response.headers["location"])
+        assert (status.status_code, status.headers["location"]) == (303, f"{api.endpoint}/{path}")
+        document = client.get(path).json()
+        assert document["modelPackage"]["id"] == new["id"]
+        assert document["model"]["id"] == new["modelId"]
+        assert client.get(f"{path}championModelPackage/").json()["id"] == new["id"]
+        history = client.get(f"{path}modelHistory/").json()
+        assert history["totalCount"] == 2
+        last, first = history["data"]
+        assert (last["number"], last["reason"], last["replacedAt"]) == (2, "ACCURACY", None)
+        assert (last["modelPackage"]["id"], last["model"]["id"]) == (new["id"], new["modelId"])
+        assert last["deployedBy"]["email"] == "ann"
+        assert (first["modelPackage"]["id"], first["replacedAt"]) == (package_id, last["deployedAt"])
+        assert document["model"]["deployedAt"] == last["deployedAt"]
+        assert [each["number"] for each in client.get(f"{path}modelHistory/?limit=1&offset=1").json()["data"]] == [1]
+        again = client.patch(f"{path}model/", json={"modelPackageId": new["id"], "reason": "ACCURACY"})
+        assert again.status_code == 422
+        assert "already" in again.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "field"),
+    [
+        ({"reason": None}, 422, "reason"),
+        ({"reason": "accuracy"}, 422, "reason"),
+        ({"modelPackageId": None}, 422, "modelPackageId"),
+        ({"modelId": "x"}, 422, "modelPackageId"),
+        ({"modelPackageId": "0000"}, 404, None),
+        ({"modelPackageId": None, "modelId": "0000"}, 404, None),
+        ({"modelPackage": "x"}, 422, "modelPackage"),
+    ],
+)
+def test_wrong_replacements_are_refused(api, change, status, field):
+    with api.client() as client:
+        body = {"modelPackageId": api.package_id, "reason": "OTHER"} | change
+        response = client.patch(f"deployments/{api.deployment_id}/model/", json=body)
+    assert response.status_code == status, response.text
+    assert field is None or field in response.json()["errors"]
+
+
+def test_jobs_with_a_model_alone_and_with_a_pinned_one(api):
+    package_id, deployment_id = api.deploy("pinned")
+    new = _package(api, name="next")
+    with api.client() as client:
+        body = {"modelPackageId": new["id"], "reason": "OTHER"}
+        assert client.patch(f"deployments/{deployment_id}/model/", json=body).status_code == 202
+        pinned = client.post("batchPredictions/", json={"deploymentId": deployment_id, "pinnedModelId": package_id})
+        assert pinned.status_code == 202, pinned.text
+        assert pinned.json()["jobSpec"]["pinnedModelId"] == package_id
+        alone = client.post("batchPredictions/", json={"modelPackageId": new["id"]})
+        assert alone.status_code == 202, alone.text
+        assert alone.json()["jobSpec"]["deploymentId"] is None
+        assert alone.json()["jobSpec"]["modelPackageId"] == new["id"]
+        by_model = {job["id"] for job in client.get(f"batchPredictions/?modelId={new['modelId']}").json()["data"]}
+        assert by_model == {alone.json()["id"]}
+        both = client.post("batchPredictions/", json={"deploymentId": deployment_id, "modelPackageId": new["id"]})
+        assert both.status_code == 422
+        assert list(both.json()["errors"]) == ["modelPackageId"]
+        other = client.post("batchPredictions/", json={"deploymentId": deployment_id, "pinnedModelId": api.package_id})
+        assert list(other.json()["errors"]) == ["pinnedModelId"]
+
+
+def test_deploying_a_model_as_older_clients_do(api):
+    package = _package(api, name="old way", modelId="leader")
+    with api.client() as client:
+        for path in ("fromLearningModel", "fromLeaderboard"):
+            made = client.post(
+                f"deployments/{path}/",
+                json={"modelId": "leader", "label": path, "predictionThreshold": 0.5, "status": "inactive"},
+            )
+            assert made.status_code == 202, made.text
+            assert made.headers["location"].startswith(f"{api.endpoint}/status/")
+            found = client.get(f"deployments/{made.json()['id']}/").json()
+            assert (found["modelPackage"]["id"], found["status"]) == (package["id"], "inactive")
+        wrong = {"modelId": "leader", "label": "x", "predictionThreshold": 0.4}
+        assert client.post("deployments/fromLeaderboard/", json=wrong).status_code == 422
+        assert client.post("deployments/fromLeaderboard/", json={"modelId": "none", "label": "x"}).status_code == 404
 
 
 def test_settings_are_shown_and_cannot_ask_for_what_is_not_built(api):
@@ -204,6 +320,54 @@ def test_servers_and_environments(api):
     assert servers["next"] is None
     assert one == environments["data"][0]
     assert {"id", "name", "platform", "isDeleted"} <= set(one)
+
+
+def test_environments_that_people_make(api):
+    body = {"name": "edge", "platform": "aws", "description": None, "supportedModelFormats": ["customModel"]}
+    with api.client() as client:
+        made = client.post("predictionEnvironments/", json=body | {"isManagedByManagementAgent": False})
+        assert made.status_code == 201, made.text
+        place = made.json()
+        assert (place["name"], place["platform"], place["isDeleted"]) == ("edge", "aws", False)
+        assert place["supportedModelFormats"] == ["customModel"]
+        assert place["importMeta"]["creatorUsername"] == "ann"
+        assert client.get(f"predictionEnvironments/{place['id']}/").json() == place
+        listed = client.get("predictionEnvironments/").json()["data"]
+        assert (listed[0]["platform"], listed[-1]) == ("datarobot", place)
+        new = {"modelPackageId": api.package_id, "label": "at the edge", "predictionEnvironmentId": place["id"]}
+        deployment_id = client.post("deployments/fromModelPackage/", json=new).json()["id"]
+        document = client.get(f"deployments/{deployment_id}/").json()
+        assert document["predictionEnvironment"] == place
+        assert document["defaultPredictionServer"]["url"] == "http://127.0.0.1:1"
+        assert "at the edge" in labels_of(client, "predictionEnvironmentPlatform=aws&limit=100")
+        assert "at the edge" not in labels_of(client, "predictionEnvironmentPlatform=datarobot,gcp&limit=100")
+        assert client.delete(f"predictionEnvironments/{place['id']}/").status_code == 409
+        assert client.delete(f"deployments/{deployment_id}/").status_code == 204
+        assert client.delete(f"predictionEnvironments/{place['id']}/").status_code == 204
+        assert client.get(f"predictionEnvironments/{place['id']}/").status_code == 404
+        assert client.delete(f"predictionEnvironments/{listed[0]['id']}/").status_code == 409
+        closed = client.post("predictionEnvironments/", json=body | {"supportedModelFormats": ["externalModel"]})
+        new["predictionEnvironmentId"] = closed.json()["id"]
+        refused = client.post("deployments/fromModelPackage/", json=new)
+        assert list(refused.json()["errors"]) == ["predictionEnvironmentId"]
+        for change, field in (
+            ({"platform": "moon"}, "platform"),
+            ({"name": " "}, "name"),
+            ({"supportedModelFormats": ["pmml"]}, "supportedModelFormats"),
+            ({"isManagedByManagementAgent": True}, "isManagedByManagementAgent"),
+            ({"plugin": "x"}, "plugin"),
+            ({"credentialId": "x"}, "credentialId"),
+            ({"wd": 1}, "wd"),
+        ):
+            response = client.post("predictionEnvironments/", json=body | change)
+            assert response.status_code == 422
+            assert list(response.json()["errors"]) == [field]
+
+
+def labels_of(client, query):
+    response = client.get(f"deployments/?{query}")
+    assert response.status_code == 200, response.text
+    return [each["label"] for each in response.json()["data"]]
 
 
 # What prediction servers ask

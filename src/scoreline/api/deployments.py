@@ -18,16 +18,26 @@ from scoreline.api.wire.deployments import (
     DeploymentChange,
     DeploymentQuery,
     NewDeployment,
+    NewModelDeployment,
     StatusChange,
     capabilities_document,
     deployment_document,
     features_document,
 )
+from scoreline.api.wire.packages import package_document
+from scoreline.api.wire.replacement import (
+    ModelChoice,
+    ModelReplacement,
+    ReplacedAnswer,
+    ServedAnswer,
+    ValidationAnswer,
+    history_document,
+    validation_document,
+)
+from scoreline.api.wire.settings import SettingsAnswer
 from scoreline.errors import InvalidRequest
 from scoreline.jobs import service
-from scoreline.jobs.model import JobState
-from scoreline.jobs.store import JobFilter
-from scoreline.registry import deployments, settings
+from scoreline.registry import deployments, packages, replacement, settings
 from scoreline.registry.records import Deployment
 
 router = APIRouter(prefix=f"/{COLLECTION}", tags=["deployments"])
@@ -53,18 +63,46 @@ def list_deployments(call: Called, query: Annotated[DeploymentQuery, Depends(que
 )
 def deploy(call: Called, body: Annotated[NewDeployment, Depends(body_of(NewDeployment))]) -> Response:
     """Deploy a model package. It is done when this is answered, and the status link says so."""
+    body.check_place()
     made = deployments.create(
         call.store,
         call.caller,
         body.model_package_id,
         body.label,
         description=body.description,
-        server_id=body.server_id(),
+        server_id=body.default_prediction_server_id,
+        environment_id=body.prediction_environment_id,
         importance=body.importance,
         user_provided_id=body.user_provided_id,
         additional_metadata=body.additional_metadata,
     )
     return done(call, COLLECTION, made.id)
+
+
+@router.post(
+    "/fromLearningModel/",
+    status_code=202,
+    responses=answer(answers.Made, 202, location=True),
+    openapi_extra=documented(body=NewModelDeployment),
+)
+def deploy_learning_model(
+    call: Called, body: Annotated[NewModelDeployment, Depends(body_of(NewModelDeployment))]
+) -> Response:
+    """Deploy the newest package of a model, as older clients do."""
+    return _deploy_model(call, body)
+
+
+@router.post(
+    "/fromLeaderboard/",
+    status_code=202,
+    responses=answer(answers.Made, 202, location=True),
+    openapi_extra=documented(body=NewModelDeployment),
+)
+def deploy_leaderboard_model(
+    call: Called, body: Annotated[NewModelDeployment, Depends(body_of(NewModelDeployment))]
+) -> Response:
+    """Deploy the newest package of a model, as older clients do."""
+    return _deploy_model(call, body)
 
 
 @router.get("/{deployment_id}/", responses=answer(answers.Deployment))
@@ -96,12 +134,13 @@ def change_deployment(
 
 @router.delete("/{deployment_id}/", status_code=204, responses=answer(None, 204))
 def delete_deployment(call: Called, deployment_id: str) -> Response:
-    """Remove a deployment on which no job runs."""
-    busy = JobFilter(states=(JobState.RUNNING,), deployment_id=deployment_id)
-    running = service.list_jobs(call.store, call.caller, busy, limit=1)
-    if running.total:
-        job = running.items[0].id
-        raise InvalidRequest(f"Deployment {deployment_id!r} is in use by job {job}: wait for its end, or abort it.")
+    """Remove a deployment on which no job runs or waits in line."""
+    deployment = _get(call, deployment_id)
+    if busy := service.job_on(call.store, deployment_id):
+        raise InvalidRequest(
+            f"Deployment {deployment.label!r} is in use by {busy.owner.username}'s job {busy.id}: wait for its end, or "
+            "abort it."
+        )
     deployments.delete(call.store, call.caller, deployment_id)
     return Response(status_code=204)
 
@@ -120,7 +159,60 @@ def change_status(
     return done(call, COLLECTION, deployment_id)
 
 
-@router.get("/{deployment_id}/settings/", responses=answer(answers.Settings))
+@router.post(
+    "/{deployment_id}/model/validation/",
+    responses=answer(ValidationAnswer),
+    openapi_extra=documented(body=ModelChoice),
+)
+def validate_model(
+    call: Called, deployment_id: str, body: Annotated[ModelChoice, Depends(body_of(ModelChoice))]
+) -> Response:
+    """Say whether a model may replace the deployment's."""
+    found = replacement.validate(
+        call.store, call.caller, deployment_id, package_id=body.model_package_id, model_id=body.model_id
+    )
+    return JsonResponse(validation_document(found))
+
+
+@router.patch(
+    "/{deployment_id}/model/",
+    status_code=202,
+    responses=answer(ReplacedAnswer, 202, location=True),
+    openapi_extra=documented(body=ModelReplacement),
+)
+def replace_model(
+    call: Called, deployment_id: str, body: Annotated[ModelReplacement, Depends(body_of(ModelReplacement))]
+) -> Response:
+    """Replace the deployment's model, for all jobs and requests that come from now on."""
+    _, found = replacement.replace(
+        call.store,
+        call.caller,
+        deployment_id,
+        package_id=body.model_package_id,
+        model_id=body.model_id,
+        reason=body.reason,
+    )
+    return done(call, COLLECTION, deployment_id, **validation_document(found))
+
+
+@router.get(
+    "/{deployment_id}/modelHistory/",
+    responses=answer(answers.Page[ServedAnswer]),
+    openapi_extra=documented(query=Paging),
+)
+def list_models(call: Called, deployment_id: str, query: Annotated[Paging, Depends(query_of(Paging))]) -> Response:
+    """List the models that the deployment has had, the present one first."""
+    found = [history_document(each) for each in replacement.list_models(call.store, call.caller, deployment_id)]
+    return JsonResponse(page_out_of(call.request, query, found))
+
+
+@router.get("/{deployment_id}/championModelPackage/", responses=answer(answers.Package))
+def get_champion(call: Called, deployment_id: str) -> Response:
+    """Return the model package that the deployment has."""
+    return JsonResponse(package_document(_get(call, deployment_id).package, call.caller))
+
+
+@router.get("/{deployment_id}/settings/", responses=answer(SettingsAnswer))
 def get_settings(call: Called, deployment_id: str) -> Response:
     """Return all settings of a deployment."""
     return JsonResponse(settings.document(_get(call, deployment_id).settings))
@@ -151,9 +243,29 @@ def list_features(call: Called, deployment_id: str, query: Annotated[Paging, Dep
 @router.get("/{deployment_id}/capabilities/", responses=answer(answers.Capabilities))
 def list_capabilities(call: Called, deployment_id: str) -> Response:
     """List what a deployment can do beyond scoring."""
-    _get(call, deployment_id)
-    return JsonResponse(capabilities_document())
+    return JsonResponse(capabilities_document(_get(call, deployment_id)))
 
 
 def _get(call: Call, deployment_id: str) -> Deployment:
     return deployments.get(call.store, call.caller, deployment_id)
+
+
+def _deploy_model(call: Call, body: NewModelDeployment) -> Response:
+    package = packages.of_model(call.store, call.caller, body.model_id)
+    if body.prediction_threshold not in (None, package.threshold):
+        raise InvalidRequest(
+            f"predictionThreshold belongs to the model package, which has {package.threshold!r}: register a version "
+            "with the threshold that you want.",
+            "predictionThreshold",
+        )
+    made = deployments.create(
+        call.store,
+        call.caller,
+        package.id,
+        body.label,
+        description=body.description,
+        server_id=body.default_prediction_server_id,
+        importance=body.importance,
+        status=body.status,
+    )
+    return done(call, COLLECTION, made.id)

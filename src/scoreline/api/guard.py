@@ -14,6 +14,7 @@ from scoreline.api.problems import document_of
 from scoreline.api.urls import PREFIX
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_SLASHES = re.compile("/{2,}")
 _log = logging.getLogger(__name__)
 
 
@@ -25,7 +26,8 @@ class Guard:
     """Outermost layer of the application.
 
     - `X-Request-Id` on every answer: the client's own if it sends a decent one.
-    - `/api/v2/x` and `/api/v2/x/` are the same address, without redirects.
+    - `/api/v2/x` and `/api/v2/x/` are the same address, without redirects; so is `/api/v2//x/`, which the official
+      client asks for in some of its calls.
     - An exception becomes an answer in JSON; once an answer has begun, the connection breaks instead.
     """
 
@@ -40,8 +42,8 @@ class Guard:
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
         path: str = scope["path"]
-        if path.startswith(PREFIX) and not path.endswith("/"):
-            scope["path"] = path + "/"
+        if path.startswith(PREFIX):
+            scope["path"] = _SLASHES.sub("/", path + "/")
         begun = False
 
         async def answer(message: Message) -> None:

@@ -23,8 +23,8 @@ from scoreline.api.wire.packages import (
 )
 from scoreline.errors import NotFound
 from scoreline.registry import deployments, packages, registered
-from scoreline.registry.deployments import Filters
 from scoreline.registry.records import Package
+from scoreline.registry.selection import Filters
 
 router = APIRouter(tags=["models"])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter
 from starlette.responses import Response
 
@@ -17,10 +19,10 @@ router = APIRouter(prefix="/status", tags=["status"])
 _FINDERS = {"deployments": deployments.get}
 
 
-def done(call: Call, collection: str, object_id: str) -> Response:
-    """Return 202 with the object's id, and a status link that leads to it."""
+def done(call: Call, collection: str, object_id: str, **more: Any) -> Response:
+    """Return 202 with the object's id and what else there is to say, and a status link that leads to it."""
     location = call.links.to("status", f"{collection}-{object_id}")
-    return JsonResponse({"id": object_id}, 202, {"Location": location})
+    return JsonResponse({"id": object_id, **more}, 202, {"Location": location})
 
 
 @router.get(

@@ -36,8 +36,6 @@ def check_built(spec: JobSpec) -> None:
             settings.flag(name, default=default)
     if spec.output_type == LOCAL_FILE:
         Fields(spec.output, "outputSettings.").only(("type",))
-    if spec.deployment_id is None:
-        raise InvalidRequest("deploymentId is required: it says which deployment scores the rows.", "deploymentId")
 
 
 def not_built() -> frozenset[str]:
@@ -49,27 +47,26 @@ def check_target(spec: JobSpec, target: Target) -> None:
     """Raise InvalidRequest, naming the field, when the spec does not fit the model that will score."""
     if target.type not in _CLASSES and spec.include_probabilities_classes:
         raise InvalidRequest(
-            f"includeProbabilitiesClasses is for models with classes; this deployment's target type is {target.type}.",
+            f"includeProbabilitiesClasses is for models with classes; this model's target type is {target.type}.",
             "includeProbabilitiesClasses",
         )
     for label in spec.include_probabilities_classes:
         if label not in target.class_labels:
             known = ", ".join(repr(known) for known in target.class_labels[:20])
             raise InvalidRequest(
-                f"includeProbabilitiesClasses names the class {label[:100]!r}, which the deployment does not have: "
+                f"includeProbabilitiesClasses names the class {label[:100]!r}, which the model does not have: "
                 f"its classes are {known}.",
                 "includeProbabilitiesClasses",
             )
     if spec.prediction_threshold is not None and target.type is not TargetType.BINARY:
         raise InvalidRequest(
-            f"predictionThreshold is for binary models; this deployment's target type is {target.type}.",
+            f"predictionThreshold is for binary models; this model's target type is {target.type}.",
             "predictionThreshold",
         )
     generated_columns(plans.scoring(spec, target))
 
 
 def _not_built(spec: JobSpec) -> Iterator[tuple[str, bool]]:
-    yield "modelId", spec.model_id is not None
     yield "predictionInstance", spec.prediction_instance is not None
     yield "secondaryDatasetsConfigId", spec.secondary_datasets_config_id is not None
     yield "resourceBundleId", spec.resource_bundle_id is not None

@@ -11,14 +11,14 @@ from typing import Any
 
 from scoreline.access import Caller, require_change, require_write, visible
 from scoreline.errors import Conflict, InvalidRequest, NotFound
-from scoreline.jobs import checks, states, uploads
+from scoreline.jobs import checks, states, subject, uploads
 from scoreline.jobs import ledger as ledgers
 from scoreline.jobs import store as rows
-from scoreline.jobs.model import Job, JobState, Target, UploadState, clock
+from scoreline.jobs.model import Job, JobState, UploadState, clock
 from scoreline.jobs.spec import LOCAL_FILE, JobSpec
 from scoreline.jobs.store import ORDERS, JobFilter
-from scoreline.registry import deployments, packages, servers
-from scoreline.registry.records import Deployment, Package, Page, Server
+from scoreline.registry import packages
+from scoreline.registry.records import Page
 from scoreline.store import Store, new_id, now
 from scoreline.store.tables.jobs import jobs
 from scoreline.types import Receipt
@@ -28,19 +28,17 @@ PART = 0
 
 
 def create(store: Store, caller: Caller, spec: JobSpec, *, source: str | None = "api") -> Job:
-    """Create a job; it scores with the model that its deployment has now. `source` says where the request came from.
+    """Create a job; it scores with the model that `subject.choose` finds now, to its end.
 
-    Raises InvalidRequest for what cannot be done (naming the field), NotFound for the deployment, Forbidden, Conflict
-    when no prediction server is known.
+    `source` says where the request came from. Raises InvalidRequest for what cannot be done (naming the field),
+    NotFound for the deployment or model, Forbidden, Conflict when no prediction server is known.
     """
     require_write(caller)
     checks.check_built(spec)
-    deployment = deployments.get(store, caller, str(spec.deployment_id))
-    package = _package(store, caller, spec, deployment)
-    target = _target(deployment, package)
+    chosen = subject.choose(store, caller, spec)
+    target = chosen.target
     checks.check_target(spec, target)
-    server = _server(store, deployment, package)
-    spec = replace(spec, num_concurrent=spec.num_concurrent or server.concurrency)
+    spec = replace(spec, num_concurrent=spec.num_concurrent or chosen.server.concurrency)
     job_id = new_id()
     upload = UploadState.WAITING if spec.intake_type == LOCAL_FILE else UploadState.NONE
     moment = now()
@@ -48,10 +46,10 @@ def create(store: Store, caller: Caller, spec: JobSpec, *, source: str | None = 
         "id": job_id,
         "owner_id": caller.user_id,
         "org_id": caller.org_id,
-        "deployment_id": deployment.id,
-        "package_id": package.id,
-        "package_hash": packages.scorable(package),
-        "server_id": server.id,
+        "deployment_id": None if chosen.deployment is None else chosen.deployment.id,
+        "package_id": chosen.package.id,
+        "package_hash": packages.scorable(chosen.package),
+        "server_id": chosen.server.id,
         "target": rows.target_to_json(target),
         "spec": spec.to_document(),
         "intake_type": spec.intake_type,
@@ -92,6 +90,15 @@ def list_jobs(
         raise InvalidRequest(f"orderBy must be one of {', '.join(ORDERS)}.", "orderBy")
     with store.read() as connection:
         return rows.page(connection, caller, which or JobFilter(), order=order, offset=offset, limit=limit)
+
+
+def job_on(store: Store, deployment_id: str) -> Job | None:
+    """Return a job, whoever made it, that runs on a deployment or waits in line; None when there is none.
+
+    For callers who have been given the deployment.
+    """
+    with store.read() as connection:
+        return rows.busy_on(connection, deployment_id)
 
 
 def abort(store: Store, caller: Caller, job_id: str) -> Job:
@@ -219,51 +226,3 @@ def _unwanted(store: Store, job_id: str) -> Conflict:
     if job is None:
         return Conflict(f"Job {job_id!r} does not exist any more.")
     return Conflict(f"Job {job_id!r} takes no data any more, because it is {job.state}: {job.status_details}")
-
-
-def _package(store: Store, caller: Caller, spec: JobSpec, deployment: Deployment) -> Package:
-    """Return the package that scores: the deployment's, or the one that the spec pins."""
-    package = deployment.package
-    for field, wanted in (("pinnedModelId", spec.pinned_model_id), ("modelPackageId", spec.model_package_id)):
-        if wanted is None or wanted in (package.id, package.model_id):
-            continue
-        try:
-            package = packages.get(store, caller, wanted)
-        except NotFound as exc:
-            raise InvalidRequest(f"{field} names no model package that you can see: {wanted!r}.", field) from exc
-        mine, theirs = (deployment.package.target_name, deployment.package.target_type), package
-        if (theirs.target_name, theirs.target_type) != mine:
-            raise InvalidRequest(f"{field} names a model package with another target than the deployment's.", field)
-    if deployment.status != "active":
-        raise InvalidRequest(
-            f"Deployment {deployment.label!r} is {deployment.status}: activate it before scoring.", "deploymentId"
-        )
-    return package
-
-
-def _target(deployment: Deployment, package: Package) -> Target:
-    association = deployment.settings.association_id
-    return Target(
-        name=package.target_name,
-        type=package.target_type,
-        features=package.features,
-        class_labels=package.class_labels or (),
-        positive_class=package.positive_class,
-        threshold=package.threshold,
-        association_id=association[0] if association else None,
-    )
-
-
-def _server(store: Store, deployment: Deployment, package: Package) -> Server:
-    """Return where the package is scored; a pinned one may be elsewhere than the deployment's."""
-    if package.server is not None:
-        return servers.resolve(store, package.server["id"])
-    if deployment.package.server is not None:
-        raise InvalidRequest(
-            f"The model package {package.name!r} cannot be pinned: it is an uploaded model, and the deployment is "
-            "served by another maker's server.",
-            "modelPackageId",
-        )
-    if deployment.server is None:
-        raise Conflict("No prediction server has made itself known yet: start one with `scoreline predictor`.")
-    return deployment.server

@@ -66,6 +66,14 @@ def find(connection: Connection, job_id: str, *clauses: sa.ColumnElement[bool]) 
     return None if row is None else _job(row)
 
 
+def busy_on(connection: Connection, deployment_id: str) -> Job | None:
+    """Return a job that runs on a deployment or waits in line, None when there is none."""
+    waits = sa.and_(jobs.c.state == JobState.INITIALIZING, jobs.c.queued_at.is_not(None))
+    busy = sa.and_(jobs.c.deployment_id == deployment_id, sa.or_(jobs.c.state == JobState.RUNNING, waits))
+    row = connection.execute(_query().where(busy).order_by(jobs.c.created_at).limit(1)).mappings().first()
+    return None if row is None else _job(row)
+
+
 def page(
     connection: Connection, caller: Caller, which: JobFilter, *, order: str, offset: int, limit: int | None
 ) -> Page[Job]:

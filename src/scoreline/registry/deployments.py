@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,9 +10,20 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from scoreline.access import Caller, require_change, require_write, visible
 from scoreline.errors import Conflict, InvalidRequest, NotFound
-from scoreline.registry import packages, servers, settings
-from scoreline.registry.records import Deployment, Page, Server, fetch_page, owner_from, prefixed, unprefixed
+from scoreline.registry import environments, history, packages, selection, servers, settings
+from scoreline.registry.records import (
+    Deployment,
+    Environment,
+    Package,
+    Page,
+    Server,
+    fetch_page,
+    owner_from,
+    prefixed,
+    unprefixed,
+)
 from scoreline.registry.request import metadata, text
+from scoreline.registry.selection import IMPORTANCE, Filters
 from scoreline.store import Store, new_id, now
 from scoreline.store.tables import registry as tables
 from scoreline.store.tables.access import users
@@ -21,9 +31,8 @@ from scoreline.store.tables.registry import deployments as table
 from scoreline.types import JsonObject
 
 STATUSES = ("active", "inactive")
-IMPORTANCE = ("CRITICAL", "HIGH", "MODERATE", "LOW")
 
-_package_owner = users.alias("package_owner")
+_package_owner, _environment_owner = users.alias("package_owner"), users.alias("environment_owner")
 _QUERY = (
     sa.select(
         *prefixed(table, "d_"),
@@ -31,6 +40,8 @@ _QUERY = (
         *prefixed(users, "u_"),
         *prefixed(_package_owner, "o_"),
         *prefixed(tables.prediction_servers, "s_"),
+        *prefixed(tables.prediction_environments, "e_"),
+        *prefixed(_environment_owner, "eo_"),
     )
     .select_from(table)
     .join(tables.packages, tables.packages.c.id == table.c.package_id)
@@ -38,28 +49,10 @@ _QUERY = (
     .join(users, users.c.id == table.c.owner_id)
     .join(_package_owner, _package_owner.c.id == tables.packages.c.owner_id)
     .outerjoin(tables.prediction_servers, tables.prediction_servers.c.id == table.c.server_id)
+    .outerjoin(tables.prediction_environments, tables.prediction_environments.c.id == table.c.environment_id)
+    .outerjoin(_environment_owner, _environment_owner.c.id == tables.prediction_environments.c.owner_id)
     .where(table.c.deleted_at.is_(None))
 )
-_IMPORTANCE_RANK = sa.case({name: -rank for rank, name in enumerate(IMPORTANCE)}, value=table.c.importance, else_=-9)
-_ORDER: dict[str, sa.ColumnElement[Any]] = {
-    "label": table.c.label,
-    "createdAtTimestamp": table.c.created_at,
-    "currentModelDeployedTimestamp": table.c.model_deployed_at,
-    "importance": _IMPORTANCE_RANK,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """Which deployments a list shows; None or empty: all. `search` looks in labels and descriptions."""
-
-    search: str | None = None
-    status: str | None = None
-    importance: tuple[str, ...] = ()
-    server_id: str | None = None
-    package_id: str | None = None
-    registered_model_id: str | None = None
-    created_by_me: bool = False
 
 
 def create(
@@ -70,12 +63,15 @@ def create(
     *,
     description: str | None = None,
     server_id: str | None = None,
+    environment_id: str | None = None,
     importance: str | None = None,
     user_provided_id: str | None = None,
     additional_metadata: list[JsonObject] | None = None,
+    status: str = "active",
 ) -> Deployment:
     """Deploy a package; it can be used at once. Without a server, the installation's default one is used.
 
+    environment_id: a prediction server's, which means the server, or one that somebody made.
     Raises Forbidden, NotFound; InvalidRequest for a wrong field or a package that cannot be scored with; Conflict for
     an archived package or a user-provided id that is taken.
     """
@@ -89,33 +85,15 @@ def create(
             "additional_metadata": additional_metadata,
         }
     )
+    _check_status(status)
     with store.exclusive("deployments") as connection:
         package = packages.get_in(connection, caller, package_id)
-        packages.scorable(package)
+        server_id, environment_id = _place(connection, caller, package, server_id, environment_id)
         if package.archived_at is not None:
             raise Conflict(f"Model package {package.name!r} is archived: deploy another version.")
-        if package.server is not None:
-            server_id = package.server["id"]  # whoever sees the package may have it asked
-        elif server_id is not None:
-            servers.get_in(connection, caller, server_id)
         _check_free(connection, caller, user_provided_id)
-        deployment_id, moment = new_id(), now()
-        connection.execute(
-            table.insert().values(
-                id=deployment_id,
-                owner_id=caller.user_id,
-                org_id=caller.org_id,
-                package_id=package_id,
-                server_id=server_id,
-                status="active",
-                settings={},
-                created_at=moment,
-                updated_at=moment,
-                model_deployed_at=moment,
-                **values,
-            )
-        )
-        return get_in(connection, caller, deployment_id)
+        values |= {"status": status, "server_id": server_id, "environment_id": environment_id}
+        return get_in(connection, caller, _insert(connection, caller, package_id, values))
 
 
 def get(store: Store, caller: Caller, deployment_id: str) -> Deployment:
@@ -146,15 +124,12 @@ def list_deployments(
     order_by: label, createdAtTimestamp, currentModelDeployedTimestamp or importance, with `-` in front for the other
     direction; raises InvalidRequest for anything else.
     """
-    key = order_by.removeprefix("-")
-    if key not in _ORDER:
-        raise InvalidRequest(f"`orderBy` is one of {', '.join(_ORDER)}, perhaps with `-` in front.", "orderBy")
-    down = order_by.startswith("-")
-    order = [column.desc() if down else column.asc() for column in (_ORDER[key], table.c.id)]
-    query = _QUERY.where(visible(caller, table), *_clauses(caller, filters or Filters()))
+    order = selection.order(order_by)
     with store.read() as connection:
-        rows, total = fetch_page(connection, query, order, offset=offset, limit=limit)
         default = servers.default_in(connection, caller)
+        chosen = selection.clauses(caller, filters or Filters(), default)
+        query = _QUERY.where(visible(caller, table), *chosen)
+        rows, total = fetch_page(connection, query, order, offset=offset, limit=limit)
     return Page(tuple(_deployment(row, default) for row in rows), total)
 
 
@@ -175,8 +150,7 @@ def update(
 
 def set_status(store: Store, caller: Caller, deployment_id: str, status: str) -> Deployment:
     """Make a deployment active or inactive. Raises NotFound, Forbidden, InvalidRequest."""
-    if status not in STATUSES:
-        raise InvalidRequest(f"`status` is one of {', '.join(STATUSES)}, not {status!r}.", "status")
+    _check_status(status)
     return _change(store, caller, deployment_id, {"status": status})
 
 
@@ -205,6 +179,12 @@ def delete(store: Store, caller: Caller, deployment_id: str) -> None:
         connection.execute(table.update().where(mine).values(deleted_at=now(), status="inactive"))
 
 
+def check_place(package: Package, environment: Environment | None) -> None:
+    """Raise InvalidRequest when a package cannot be scored with, or not in this environment."""
+    packages.scorable(package)
+    environments.check_format(environment, package)
+
+
 def serving_document(deployment: Deployment) -> JsonObject:
     """Return the deployment as prediction servers read it."""
     return packages.serving_document(deployment.package) | {
@@ -212,26 +192,6 @@ def serving_document(deployment: Deployment) -> JsonObject:
         "label": deployment.label,
         "status": deployment.status,
     }
-
-
-def _clauses(caller: Caller, filters: Filters) -> Iterable[sa.ColumnElement[bool]]:
-    if filters.search:
-        yield sa.or_(
-            table.c.label.icontains(filters.search, autoescape=True),
-            table.c.description.icontains(filters.search, autoescape=True),
-        )
-    if filters.status is not None:
-        yield table.c.status == filters.status
-    if filters.importance:
-        yield table.c.importance.in_(filters.importance)
-    if filters.server_id is not None:
-        yield table.c.server_id == filters.server_id
-    if filters.package_id is not None:
-        yield table.c.package_id == filters.package_id
-    if filters.registered_model_id is not None:
-        yield tables.packages.c.registered_model_id == filters.registered_model_id
-    if filters.created_by_me:
-        yield table.c.owner_id == caller.user_id
 
 
 def _change(store: Store, caller: Caller, deployment_id: str, values: dict[str, Any]) -> Deployment:
@@ -267,6 +227,60 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
     return checked
 
 
+def _check_status(status: str) -> None:
+    if status not in STATUSES:
+        raise InvalidRequest(f"`status` is one of {', '.join(STATUSES)}, not {status!r}.", "status")
+
+
+def _insert(connection: Connection, caller: Caller, package_id: str, values: dict[str, Any]) -> str:
+    deployment_id, moment = new_id(), now()
+    connection.execute(
+        table.insert().values(
+            id=deployment_id,
+            owner_id=caller.user_id,
+            org_id=caller.org_id,
+            package_id=package_id,
+            settings={},
+            created_at=moment,
+            updated_at=moment,
+            model_deployed_at=moment,
+            **values,
+        )
+    )
+    history.add_in(connection, caller, deployment_id, package_id, moment=moment)
+    return deployment_id
+
+
+def _place(
+    connection: Connection, caller: Caller, package: Package, server_id: str | None, environment_id: str | None
+) -> tuple[str | None, str | None]:
+    """Return the server and the environment of a new deployment; an environment that is a server is only that."""
+    environment = None
+    if environment_id is not None:
+        environment = environments.get_in(connection, caller, environment_id)
+        if environment.owner is None:
+            environment, server_id = None, environment_id
+    check_place(package, environment)
+    return _server_for(connection, caller, package, server_id), None if environment is None else environment.id
+
+
+def _server_for(connection: Connection, caller: Caller, package: Package, wanted: str | None) -> str | None:
+    """Return the server of a new deployment: the foreign one that has the model, or one of our own; None: any."""
+    if package.server is not None:  # whoever sees the package may have it asked
+        if wanted not in (None, package.server["id"]):
+            raise InvalidRequest(
+                f"Model package {package.name!r} is on the server {package.server['url']}: name no other.",
+                "defaultPredictionServerId",
+            )
+        return str(package.server["id"])
+    if wanted is not None and servers.get_in(connection, caller, wanted).kind != servers.OWN:
+        raise InvalidRequest(
+            f"Model package {package.name!r} is an uploaded model: another maker's server cannot score with it.",
+            "defaultPredictionServerId",
+        )
+    return wanted
+
+
 def _check_free(connection: Connection, caller: Caller, user_provided_id: str | None) -> None:
     if user_provided_id is None:
         return
@@ -293,4 +307,5 @@ def _deployment(row: RowMapping, default_server: Server | None) -> Deployment:
         package=packages.package_from(row, "o_"),
         server=server,
         owner=owner_from(unprefixed(row, "u_")),
+        environment=None if row["e_id"] is None else environments.environment_from(row, "eo_"),
     )

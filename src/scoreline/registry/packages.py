@@ -107,6 +107,22 @@ def get_in(connection: Connection, caller: Caller, package_id: str) -> Package:
     return package_from(row)
 
 
+def of_model(store: Store, caller: Caller, model_id: str) -> Package:
+    """Return the newest package that has this model id and is not archived; raises NotFound."""
+    with store.read() as connection:
+        return of_model_in(connection, caller, model_id)
+
+
+def of_model_in(connection: Connection, caller: Caller, model_id: str) -> Package:
+    """Do what `of_model` does, in a transaction of the caller's."""
+    mine = sa.and_(visible(caller, table), table.c.model_id == model_id, table.c.archived_at.is_(None))
+    newest = _QUERY.where(mine).order_by(table.c.created_at.desc(), table.c.id.desc()).limit(1)
+    row = connection.execute(newest).mappings().first()
+    if row is None:
+        raise NotFound(f"There is no model package of a model {model_id!r}.")
+    return package_from(row)
+
+
 def list_packages(
     store: Store,
     caller: Caller,

@@ -123,11 +123,28 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
+class Environment:
+    """A place that models are deployed to. formats: kinds of models that it takes, none named for all.
+
+    owner: who made it, None for a prediction server, which is an environment by itself.
+    """
+
+    id: str
+    name: str
+    description: str | None
+    platform: str
+    formats: tuple[str, ...]
+    created_at: datetime
+    owner: Owner | None
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
     """A place where a package is served.
 
-    server: the one it was made for, else the installation's default; None while there is none. settings: of the
-    deployment, for all that scores through it.
+    server: the one it was made for, else the installation's default; None while there is none. environment: the one
+    that somebody made and it was deployed to; None when the server is its environment. tags: each an id, a name and a
+    value.
     """
 
     id: str
@@ -144,6 +161,8 @@ class Deployment:
     package: Package
     server: Server | None
     owner: Owner
+    environment: Environment | None = None
+    tags: tuple[JsonObject, ...] = ()
 
 
 def prefixed(table: sa.FromClause, prefix: str) -> list[sa.Label[Any]]:

@@ -96,7 +96,12 @@ def default_in(connection: Connection, caller: Caller) -> Server | None:
 def resolve(store: Store, server_id: str) -> Server:
     """Return a server for the installation's own work (a run that was accepted before); raises NotFound."""
     with store.read() as connection:
-        row = connection.execute(sa.select(*_COLUMNS).where(table.c.id == server_id)).first()
+        return resolve_in(connection, server_id)
+
+
+def resolve_in(connection: Connection, server_id: str) -> Server:
+    """Do what `resolve` does, in a transaction of the caller's."""
+    row = connection.execute(sa.select(*_COLUMNS).where(table.c.id == server_id)).first()
     if row is None:
         raise NotFound(f"There is no prediction server {server_id!r}.")
     return Server(*row)

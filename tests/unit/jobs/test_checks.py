@@ -25,7 +25,6 @@ def refused(field, check, *arguments):
 
 
 NOT_BUILT = {
-    "modelId": "m",
     "predictionInstance": {"hostName": "h"},
     "secondaryDatasetsConfigId": "s",
     "resourceBundleId": "r",
@@ -71,10 +70,6 @@ def test_local_files_have_few_settings():
     for key, value in (("multipart", "yes"), ("async", 0), ("url", "x"), ("contentLength", 5)):
         refused(f"intakeSettings.{key}", checks.check_built, spec(intakeSettings={"type": "localFile", key: value}))
     refused("outputSettings.path", checks.check_built, spec(outputSettings={"type": "localFile", "path": "x"}))
-
-
-def test_a_deployment_is_needed():
-    refused("deploymentId", checks.check_built, JobSpec())
 
 
 def test_classes_must_be_the_deployments():

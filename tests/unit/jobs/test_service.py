@@ -94,33 +94,6 @@ def _other_org(connection):
     return org_id
 
 
-def test_a_model_can_be_pinned_if_it_is_one_that_the_caller_sees(world):
-    for name in ("pinnedModelId", "modelPackageId"):
-        assert create(world, **{name: world.package_id}).package_id == world.package_id
-        assert create(world, **{name: "model-1"}).package_id == world.package_id
-    older = _copy_of_package(world, artifact="cd" * 32, threshold=0.7)
-    job = create(world, pinnedModelId=older)
-    assert (job.package_id, job.package_hash, job.target.threshold) == (older, "cd" * 32, 0.7)
-    stranger = _copy_of_package(world, target_name="other")
-    with pytest.raises(InvalidRequest, match="another target") as caught:
-        create(world, modelPackageId=stranger)
-    assert caught.value.field == "modelPackageId"
-    with pytest.raises(InvalidRequest):
-        create(world, pinnedModelId=_copy_of_package(world, artifact=None))
-
-
-def _copy_of_package(world, **values):
-    import sqlalchemy as sa
-
-    with world.store.begin() as connection:
-        query = sa.select(tables.packages).where(tables.packages.c.id == world.package_id)
-        row = dict(connection.execute(query).mappings().one())
-        version = connection.scalar(sa.select(sa.func.max(tables.packages.c.version))) + 1
-        row |= {"id": new_id(), "version": version, "model_id": f"model-{version}"} | values
-        connection.execute(tables.packages.insert().values(row))
-    return row["id"]
-
-
 def test_who_may_not_see_a_job_finds_none_and_who_may_not_change_it_is_told(world):
     job = create(world)
     stranger, admin, observer = other(world), other(world, "admin"), other(world, "observer")

@@ -67,6 +67,16 @@ class World:
                 states.enqueue(connection, job_id)
         return job_id
 
+    def package(self, **values) -> str:
+        """Copy the model package, with changes; return its id."""
+        packages = registry_tables.packages
+        with self.store.begin() as connection:
+            row = dict(connection.execute(sa.select(packages).where(packages.c.id == self.package_id)).mappings().one())
+            version = connection.scalar(sa.select(sa.func.max(packages.c.version))) + 1
+            row |= {"id": new_id(), "version": version, "model_id": f"model-{version}", "created_at": now()} | values
+            connection.execute(packages.insert().values(row))
+        return row["id"]
+
     def get(self, job_id: str) -> Job:
         with self.store.read() as connection:
             job = rows.find(connection, job_id)
@@ -147,6 +157,11 @@ def build(store: Store, *, slots: int = 1) -> World:
                 updated_at=now(),
                 model_deployed_at=now(),
                 **owned,
+            )
+        )
+        connection.execute(
+            registry_tables.deployment_models.insert().values(
+                deployment_id=deployment_id, number=1, package_id=package_id, user_id=user_id, at=now()
             )
         )
     return World(store, org_id, user_id, package_id, deployment_id, server_id)

@@ -2,7 +2,7 @@ import pytest
 
 from scoreline.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from scoreline.registry import deployments, packages, registered, servers
-from scoreline.registry.deployments import Filters
+from scoreline.registry.selection import Filters
 from scoreline.registry.settings import DeploymentSettings
 from tests.unit.registry.conftest import body
 
@@ -157,6 +157,7 @@ def test_others_of_the_organisation_see_but_do_not_change(store, people, package
 def test_lists_are_filtered_ordered_and_cut(store, people, package):
     other = packages.create_from_json(store, people.bob, body(package.artifact, name="other"))
     server = servers.upsert(store, people.predictor, "default", "http://a:1", 1, slots=1)
+    far = servers.upsert(store, people.predictor, "far", "http://b:1", 1, slots=1)
     made = {
         label: deployments.create(store, caller, each.id, label, **values)
         for label, caller, each, values in (
@@ -182,7 +183,8 @@ def test_lists_are_filtered_ordered_and_cut(store, people, package):
     assert labels(importance=("LOW", "HIGH")) == ("b", 1)
     assert labels(search="5%") == ("a", 1)
     assert labels(search="%") == ("a", 1)
-    assert labels(server_id=server.id) == ("c", 1)
+    assert labels(server_id=server.id) == ("abc", 3)  # for the others it is the default one
+    assert labels(server_id=far.id) == ("", 0)
     assert labels(package_id=other.id) == ("c", 1)
     assert labels(registered_model_id=package.registered_model_id) == ("ab", 2)
     assert labels(created_by_me=True) == ("b", 1)

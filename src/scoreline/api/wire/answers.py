@@ -131,8 +131,16 @@ PredictionServer = TypedDict(
 DefaultServer = TypedDict("DefaultServer", {"id": str, "url": str, "datarobot-key": str | None})
 
 
+class EnvironmentOrigin(TypedDict):
+    """Who made a prediction environment, and when."""
+
+    dateCreated: Moment | None
+    creatorId: str
+    creatorUsername: str
+
+
 class Environment(TypedDict):
-    """A prediction environment: here, each prediction server is one."""
+    """A prediction environment: a prediction server, or a place that somebody named."""
 
     id: str
     name: str
@@ -143,6 +151,7 @@ class Environment(TypedDict):
     isManagedByManagementAgent: bool
     isDeleted: bool
     permissions: list[str]
+    importMeta: NotRequired[EnvironmentOrigin]
 
 
 class Feature(TypedDict):
@@ -336,50 +345,6 @@ class Deployment(TypedDict):
     approvalStatus: str
     userProvidedId: str | None
     additionalMetadata: list[JsonObject]
-
-
-class Switch(TypedDict):
-    """A setting that is on or off."""
-
-    enabled: bool
-
-
-class AssociationId(TypedDict):
-    """The columns that identify a row."""
-
-    columnNames: list[str]
-    requiredInPredictionRequests: bool
-
-
-class Boundaries(TypedDict):
-    """Where predictions become outliers."""
-
-    upper: float | None
-    lower: float | None
-
-
-class PredictionWarning(TypedDict):
-    """Whether predictions outside boundaries are marked."""
-
-    enabled: bool
-    customBoundaries: Boundaries | None
-
-
-class Settings(TypedDict):
-    """All settings of a deployment, those of features that are not built yet too."""
-
-    associationId: AssociationId
-    targetDrift: Switch
-    featureDrift: Switch
-    predictionsDataCollection: Switch
-    predictionIntervals: JsonObject
-    predictionWarning: PredictionWarning
-    segmentAnalysis: JsonObject
-    challengerModels: Switch
-    predictionsByForecastDate: JsonObject
-    biasAndFairness: None
-    humility: Switch
-    approval: JsonObject
 
 
 class Holder(TypedDict):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from scoreline.access import Caller
 from scoreline.api.wire import answers
-from scoreline.api.wire.base import Wire
-from scoreline.registry.records import Server
-
-PLATFORM = "other"
+from scoreline.api.wire.base import Wire, timestamp
+from scoreline.api.wire.people import may_change
+from scoreline.errors import InvalidRequest
+from scoreline.registry.records import Environment, Server
 
 
 class PredictorHere(Wire):
@@ -42,16 +43,48 @@ def server_document(server: Server, processing: int, queued: int) -> answers.Pre
     }
 
 
-def environment_document(server: Server) -> answers.Environment:
-    """Return a server as a prediction environment: the place where predictions are made."""
-    return {
-        "id": server.id,
-        "name": server.name,
-        "platform": PLATFORM,
-        "description": f"Prediction server at {server.url}",
+class NewEnvironment(Wire):
+    """Make a prediction environment."""
+
+    name: str
+    platform: str
+    description: str | None = None
+    supported_model_formats: list[str] = Field([], description="Kinds of models that go there; none: all.")
+    is_managed_by_management_agent: bool = False
+    plugin: str | None = None
+    datastore_id: str | None = None
+    credential_id: str | None = None
+
+    def check_built(self) -> None:
+        """Raise InvalidRequest, naming the field, for what this version cannot do."""
+        for name, wanted in (
+            ("isManagedByManagementAgent", self.is_managed_by_management_agent),
+            ("plugin", self.plugin),
+            ("datastoreId", self.datastore_id),
+            ("credentialId", self.credential_id),
+        ):
+            if wanted:
+                raise InvalidRequest(f"{name} is not built in this version of Scoreline: leave it out.", name)
+
+
+def environment_document(environment: Environment, caller: Caller) -> answers.Environment:
+    """Return a prediction environment."""
+    owner = environment.owner
+    found: answers.Environment = {
+        "id": environment.id,
+        "name": environment.name,
+        "platform": environment.platform,
+        "description": environment.description or "",  # the client fails on null
         "plugin": None,
-        "supportedModelFormats": [],
+        "supportedModelFormats": list(environment.formats),
         "isManagedByManagementAgent": False,
         "isDeleted": False,
-        "permissions": [],
+        "permissions": ["CAN_VIEW", *(["CAN_DELETE"] if owner is not None and may_change(caller, owner) else [])],
     }
+    if owner is not None:
+        found["importMeta"] = {
+            "dateCreated": timestamp(environment.created_at),
+            "creatorId": owner.id,
+            "creatorUsername": owner.username,
+        }
+    return found

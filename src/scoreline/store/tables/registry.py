@@ -95,6 +95,22 @@ prediction_servers = sa.Table(
     info=_SHARED,
 )
 
+# Places that people name, beside the prediction servers, each of which is one by itself.
+prediction_environments = sa.Table(
+    "prediction_environments",
+    metadata,
+    id_column(),
+    *owned(),
+    sa.Column("name", Text(), nullable=False),
+    sa.Column("description", Text(), nullable=True),
+    sa.Column("platform", sa.String(32), nullable=False),
+    # Kinds of models that may be deployed there; none named: all.
+    sa.Column("formats", Json, nullable=False),
+    moment("created_at"),
+    moment("deleted_at", nullable=True),
+    info=_SHARED,
+)
+
 deployments = sa.Table(
     "deployments",
     metadata,
@@ -103,6 +119,8 @@ deployments = sa.Table(
     reference("package_id", "packages.id"),
     # None: the installation's default server, whichever that is when it is needed.
     reference("server_id", "prediction_servers.id", nullable=True),
+    # None: the server is the environment.
+    reference("environment_id", "prediction_environments.id", nullable=True),
     sa.Column("label", Text(), nullable=False),
     sa.Column("description", Text(), nullable=True),
     sa.Column("status", sa.String(16), nullable=False),
@@ -117,4 +135,26 @@ deployments = sa.Table(
     # Jobs keep pointing at a deployment that is gone.
     moment("deleted_at", nullable=True),
     info=_SHARED,
+)
+
+# Which package a deployment has had since when; the last one is the package that it has.
+deployment_models = sa.Table(
+    "deployment_models",
+    metadata,
+    sa.Column("deployment_id", sa.String(24), sa.ForeignKey("deployments.id"), primary_key=True),
+    sa.Column("number", sa.Integer(), primary_key=True, autoincrement=False),
+    reference("package_id", "packages.id"),
+    # Who deployed it, and why; nobody gives a reason for the first one.
+    reference("user_id", "users.id", index=False),
+    moment("at"),
+    sa.Column("reason", sa.String(32), nullable=True),
+)
+
+deployment_tags = sa.Table(
+    "deployment_tags",
+    metadata,
+    id_column(),
+    reference("deployment_id", "deployments.id"),
+    sa.Column("name", Text(), nullable=False),
+    sa.Column("value", Text(), nullable=False),
 )
