@@ -200,7 +200,9 @@ def replace_model(
     responses=answer(answers.Page[ServedAnswer]),
     openapi_extra=documented(query=Paging),
 )
-def list_models(call: Called, deployment_id: str, query: Annotated[Paging, Depends(query_of(Paging))]) -> Response:
+def list_served_models(
+    call: Called, deployment_id: str, query: Annotated[Paging, Depends(query_of(Paging))]
+) -> Response:
     """List the models that the deployment has had, the present one first."""
     found = [history_document(each) for each in replacement.list_models(call.store, call.caller, deployment_id)]
     return JsonResponse(page_out_of(call.request, query, found))
