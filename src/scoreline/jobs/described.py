@@ -47,13 +47,28 @@ def _adapter_settings(side: str, fields: JsonObject) -> JsonObject:
 
 
 WHAT_SCORES = {
-    "deploymentId": Setting(_TEXT, "The deployment whose model scores the rows.", "required"),
+    "deploymentId": Setting(
+        _TEXT,
+        "The deployment whose model scores the rows: the one that it has when the job is created.",
+        "one of `deploymentId`, `modelPackageId` and `modelId` is required",
+        "Together with one of the others; an inactive deployment.",
+    ),
     "pinnedModelId": Setting(
         _TEXT,
-        "Score with this model (a model id or a package id), whatever the deployment serves by now.",
-        refused="A model with another target than the deployment's.",
+        "Beside `deploymentId`: score with this model (a model id or a package id) of those that the deployment has or "
+        "had, whatever it serves by now.",
+        refused="A model that the deployment never had.",
     ),
-    "modelPackageId": Setting(_TEXT, "The same as `pinnedModelId`.", refused="As `pinnedModelId`."),
+    "modelPackageId": Setting(
+        _TEXT,
+        "Score with this model package (a registered model version), without a deployment.",
+        refused="Together with one of the others; an archived package.",
+    ),
+    "modelId": Setting(
+        _TEXT,
+        "Score with the newest model package of this model, without a deployment.",
+        refused="Together with one of the others.",
+    ),
     "predictionInstance": Setting(
         {
             "type": "object",
@@ -69,7 +84,6 @@ WHAT_SCORES = {
         "Another prediction server than the deployment's, by `hostName` (with a port if need be), `sslEnabled`, "
         "`apiKey` and `datarobotKey`.",
     ),
-    "modelId": Setting(_TEXT, "A model of a project, without a deployment."),
     "secondaryDatasetsConfigId": Setting(_TEXT, "Secondary data for feature discovery."),
     "resourceBundleId": Setting(_TEXT, "The machine to score on."),
 }
@@ -201,12 +215,10 @@ def asked_schema() -> JsonObject:
     refused = not_built()
     properties = {name: _asked(setting, name in refused) for name, setting in ALL.items()}
     properties |= {spelling: properties[name] for spelling, name in OTHER_SPELLINGS.items()}
-    properties["deploymentId"] = ALL["deploymentId"].values | {"description": ALL["deploymentId"].meaning}
     return {
         "type": "object",
         "title": "JobSettings",
         "properties": properties,
-        "required": ["deploymentId"],
         "additionalProperties": False,
     }
 
