@@ -65,6 +65,10 @@ class Settings(BaseSettings):
     patience_seconds: float = Field(
         300.0, ge=0, description="A prediction server that is away or busy for so long ends the job."
     )
+    max_expansion: int = Field(
+        250, ge=1, description="A compressed intake may unpack to so many times its own size, once past 100 MiB."
+    )
+    max_unpacked_bytes: int = Field(1 << 40, ge=1, description="A compressed intake may unpack to so many bytes.")
     min_free_bytes: int = Field(
         256 << 20, ge=0, description="Free disk space below which new uploads and results are refused."
     )

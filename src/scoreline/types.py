@@ -223,12 +223,15 @@ class RunLimits:
 
     answer_seconds: time of one call to a prediction server. patience_seconds: how long a server may be away or busy
     before the run gives up. refusal_calls: calls for each 1,000 rows of a chunk that are spent on finding the rows
-    which a model or server refuses.
+    which a model or server refuses. max_expansion, max_unpacked_bytes: what a compressed source may unpack to, in
+    times of its own size and in bytes.
     """
 
     answer_seconds: float = 600.0
     patience_seconds: float = 300.0
     refusal_calls: int = 1500
+    max_expansion: int = 250
+    max_unpacked_bytes: int = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)

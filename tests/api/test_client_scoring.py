@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tests.support.api import wait_for
@@ -280,17 +282,64 @@ def ended(dr):
     return RuntimeError, dr.errors.ClientError
 
 
-def test_a_missing_column_ends_score_with_the_reason(dr, models, tmp_path):
-    with pytest.raises(ended(dr), match=r"was aborted.*: .*delay"):
-        score(dr, models.regression.deployment_id, b"age,distance\n1,2\n", tmp_path / "out.csv")
+def test_missing_columns_end_score_with_the_reason(dr, models, tmp_path):
+    with pytest.raises(ended(dr), match=r"was aborted.*: .*'age', 'distance', 'delay'"):
+        score(dr, models.regression.deployment_id, b"age;distance;delay\n1;2;3\n", tmp_path / "out.csv")
 
 
-def test_a_missing_column_breaks_score_pandas(dr, models, capsys):
+def test_a_column_that_the_model_can_do_without_may_be_missing(dr, models, tmp_path):
+    rows = sample(20)
+    job, out = score(dr, models.regression.deployment_id, as_csv(rows[:, :2]), tmp_path / "out.csv")
+    rows[:, 2] = np.nan
+    assert (numbers(read_csv(out)["late_PREDICTION"]) == models.regression.predict(rows)).all()
+    [said] = [line for line in job.get_status()["logs"] if "lacks" in line]
+    assert "lacks the model's column 'delay'" in said
+
+
+@pytest.mark.parametrize("packing", ["gzip", "zstd"])
+def test_a_packed_file_is_scored_as_what_is_in_it(dr, models, tmp_path, packing):
+    rows = sample(5000)
+    data = as_csv(rows)
+    packed = gzip.compress(data) if packing == "gzip" else pa.Codec("zstd").compress(data, asbytes=True)
+    (tmp_path / "in.csv.gz").write_bytes(packed)
+    job = dr.BatchPredictionJob.score(
+        models.regression.deployment_id,
+        intake_settings={"type": "localFile", "file": str(tmp_path / "in.csv.gz")},
+        output_settings={"type": "localFile", "path": str(tmp_path / "out.csv")},
+    )
+    out = read_csv((tmp_path / "out.csv").read_bytes())
+    assert (numbers(out["late_PREDICTION"]) == models.regression.predict(rows)).all()
+    status = job.get_status()
+    assert (status["scored_rows"], status["job_intake_size"]) == (5000, len(packed))
+
+
+def test_a_packed_file_that_is_cut_ends_score_with_the_reason(dr, models, tmp_path):
+    packed = gzip.compress(as_csv(sample(5000)))
+    with pytest.raises(ended(dr), match=r"was aborted.*: .*gzip data ends too early"):
+        score(dr, models.regression.deployment_id, packed[:-9], tmp_path / "out.csv")
+
+
+@pytest.mark.parametrize("headers", [{"Content-Encoding": "gzip"}, {}], ids=["named", "not named"])
+def test_packed_data_by_plain_http(server, models, headers):
+    rows = sample(100)
+    with server.http() as http:
+        job = http.post("batchPredictions/", json={"deploymentId": models.regression.deployment_id}).json()
+        sent = http.put(
+            job["links"]["csvUpload"],
+            content=gzip.compress(as_csv(rows)),
+            headers={"Content-Type": "text/csv"} | headers,
+        )
+        assert sent.status_code == 202
+        out = read_csv(http.get(job["links"]["download"]).content)
+    assert (numbers(out["late_PREDICTION"]) == models.regression.predict(rows)).all()
+
+
+def test_missing_columns_break_score_pandas(dr, models, capsys):
     """The client may notice before its download or within it; a short frame is never returned."""
     import pandas as pd
     from urllib3.exceptions import ProtocolError
 
-    frame = pd.DataFrame({"age": [1.0] * 5, "distance": [2.0] * 5})
+    frame = pd.DataFrame({"years": [1.0] * 5, "miles": [2.0] * 5})
     with pytest.raises((RuntimeError, ProtocolError, pd.errors.EmptyDataError, dr.errors.ClientError)):
         dr.BatchPredictionJob.score_pandas(models.regression.deployment_id, frame)
 

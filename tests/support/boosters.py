@@ -71,10 +71,10 @@ def sample(count: int, seed: int = 1) -> np.ndarray:
 def as_csv(
     rows: np.ndarray, ids: list[str] | None = None, *, delimiter: str = ",", encoding: str = "utf-8", end: str = "\n"
 ) -> bytes:
-    """Return rows as a CSV, with a column `id` of texts in front if there are any."""
+    """Return rows of the first columns as a CSV, with a column `id` of texts in front if there are any."""
     out = io.StringIO()
     writer = csv.writer(out, delimiter=delimiter, lineterminator=end)
-    writer.writerow([*(["id"] if ids else []), *COLUMNS])
+    writer.writerow([*(["id"] if ids else []), *COLUMNS[: rows.shape[1]]])
     for number, row in enumerate(rows.tolist()):
         writer.writerow([*([ids[number]] if ids else []), *map(repr, row)])
     return out.getvalue().encode(encoding)

@@ -64,7 +64,13 @@ class ScoreWords:
 
 
 def score(
-    source: Annotated[str, typer.Argument(metavar="INPUT", help="A CSV file with a header line; - is standard input.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="INPUT",
+            help="A CSV file with a header line, plain or packed with gzip or zstd; - is standard input.",
+        ),
+    ],
     output: Annotated[str, typer.Option("-o", "--output", help="The file to write; - is standard output.")],
     deployment: Annotated[
         str | None, typer.Option("--deployment", metavar="ID_OR_NAME", help="Score with this deployment of a server.")

@@ -57,7 +57,9 @@ class ChunkWork:
         self._pace.done(len(raw.body), seconds)
         body = b""
         if parsed.rows:
-            arrays = self._columns.build(scores, parsed.passthrough, errors, parsed.rows)
+            # A message may hold what the source's encoding has no sign for.
+            shown = {row: csvout.fitting(message, self._dialect.encoding) for row, message in errors.items()}
+            arrays = self._columns.build(scores, parsed.passthrough, shown, parsed.rows)
             body = csvout.records(arrays, self._dialect)
         counts = Counts(parsed.rows, parsed.rows - len(errors), len(errors))
         return DoneChunk(raw.number, body, raw.end_offset, counts, errors)

@@ -12,6 +12,9 @@ from scoreline.errors import SourceError
 READ_AHEAD_BYTES = 8 << 20
 IDLE_SECONDS = 0.2
 
+# Stands for bytes that are no text in the source's encoding; it is no part of any UTF-8 text.
+LOST = b"\xff"
+
 _AS_IT_STANDS = {"utf-8", "utf-8-sig"}  # the byte order mark is taken off where the header is read
 
 
@@ -26,20 +29,29 @@ def is_utf8(encoding: str) -> bool:
         ) from problem
 
 
-class Decoded:
-    """The text of `blocks` as UTF-8, without its first `skip` bytes of UTF-8.
+def _mark(problem: UnicodeError) -> tuple[str | bytes, int]:
+    if isinstance(problem, UnicodeEncodeError):  # the mark itself, and half characters that some codecs let pass
+        return LOST * (problem.end - problem.start), problem.end
+    if isinstance(problem, UnicodeDecodeError):
+        return "\udcff", problem.end
+    raise problem
 
-    bytes_in, bytes_out: bytes of the source, and of UTF-8, so far. As an iterator it raises SourceError, with the
-    byte's offset in the source, when the bytes are not text in `encoding`.
+
+_HANDLER = "scoreline.lost"
+codecs.register_error(_HANDLER, _mark)
+
+
+class Decoded:
+    """The text of `blocks` as UTF-8; bytes that are no text in `encoding` come out as bytes that are no UTF-8 (`LOST`).
+
+    bytes_in, bytes_out: bytes of the source, and of UTF-8, so far.
     """
 
-    def __init__(self, blocks: Iterator[bytes], encoding: str, skip: int = 0) -> None:
+    def __init__(self, blocks: Iterator[bytes], encoding: str) -> None:
         self.bytes_in = 0
         self.bytes_out = 0
         self._blocks = blocks
-        self._encoding = encoding
-        self._skip = skip
-        self._decoder = codecs.getincrementaldecoder(encoding)()
+        self._decoder = codecs.getincrementaldecoder(encoding)(_HANDLER)
 
     def __iter__(self) -> Iterator[bytes]:
         for block in self._blocks:
@@ -47,20 +59,18 @@ class Decoded:
         yield self._text(b"", final=True)
 
     def _text(self, block: bytes, *, final: bool) -> bytes:
-        waiting = len(self._decoder.getstate()[0])
-        try:
-            text = self._decoder.decode(block, final).encode()
-        except UnicodeError as problem:
-            place = self.bytes_in - waiting + getattr(problem, "start", 0)
-            raise SourceError(
-                f"Reading the intake failed: the byte at offset {place} is not text in the encoding {self._encoding}; "
-                "set csvSettings.encoding to the file's encoding."
-            ) from problem
+        text = self._decoder.decode(block, final).encode("utf-8", _HANDLER)
         self.bytes_in += len(block)
         self.bytes_out += len(text)
-        dropped = min(self._skip, len(text))
-        self._skip -= dropped
-        return text[dropped:]
+        return text
+
+
+def after(blocks: Iterator[bytes], skip: int) -> Iterator[bytes]:
+    """Yield the bytes of `blocks` without the first `skip`."""
+    for block in blocks:
+        if len(block) > skip:
+            yield block[skip:] if skip else block
+        skip = max(0, skip - len(block))
 
 
 class ReadAhead:

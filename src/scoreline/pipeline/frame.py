@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from scoreline.errors import SourceError
+from scoreline.pipeline.fetch import is_utf8
 from scoreline.pipeline.quotes import Bytes, Positions, QuoteFinder, first_end, last_end
 from scoreline.types import CsvDialect, RawChunk
 
@@ -20,8 +21,8 @@ SWALLOWED_LINES = 1_000
 _STEP = 4 << 10  # least to look at: smaller steps would cost more than they save
 _BOM = b"\xef\xbb\xbf"
 _BINARY = {
-    b"\x1f\x8b": "gzip-compressed",
-    b"\x28\xb5\x2f\xfd": "zstd-compressed",
+    b"\x1f\x8b": "gzip-compressed twice",
+    b"\x28\xb5\x2f\xfd": "zstd-compressed twice",
     b"PK\x03\x04": "a ZIP archive or an Excel workbook",
     b"PAR1": "Parquet",
     b"BZh": "bzip2-compressed",
@@ -188,9 +189,11 @@ def _header_fields(record: bytes, dialect: CsvDialect, offset: int) -> tuple[str
     try:
         text = record.decode()
     except UnicodeDecodeError as problem:
+        what = f"a byte that is not UTF-8 at offset {offset + problem.start}"
+        if not is_utf8(dialect.encoding):
+            what = f"bytes that are not text in the encoding {dialect.encoding}"
         raise SourceError(
-            f"Reading the intake failed: the header has a byte that is not UTF-8 at offset {offset + problem.start}; "
-            "set csvSettings.encoding to the file's encoding."
+            f"Reading the intake failed: the header has {what}; set csvSettings.encoding to the file's encoding."
         ) from problem
     try:
         return tuple(next(csv.reader([text], delimiter=dialect.delimiter, quotechar=dialect.quotechar)))

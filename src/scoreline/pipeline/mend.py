@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from scoreline.rows import arrow
+from scoreline.pipeline.fetch import is_utf8
+from scoreline.rows import arrow, csvout
 
 
 class Ragged:
@@ -72,19 +73,25 @@ class Ragged:
         return groups
 
 
-def undecodable(name: str, array: pa.Array) -> tuple[pa.Array, dict[int, str]]:
-    """Return the texts of a column that was read with one character for each byte, and the rows that are not UTF-8."""
+def undecodable(name: str, array: pa.Array, encoding: str) -> tuple[pa.Array, dict[int, str]]:
+    """Return the texts of a column that was read with one character for each byte, and the rows that are not UTF-8.
+
+    A text that is UTF-8 already by its `encoding` has its byte named; of another encoding only a mark has come so far.
+    """
     foreign = arrow.mask(pc.not_equal(pc.binary_length(array), pc.utf8_length(array)))
     errors = dict[int, str]()
     texts = []
+    utf8 = is_utf8(encoding)
     for row in np.flatnonzero(foreign).tolist():
         field = array[row].as_py().encode("latin-1")
         try:
             texts.append(field.decode())
         except UnicodeDecodeError as problem:
-            texts.append(field.decode(errors="replace"))
+            texts.append(csvout.fitting(field.decode(errors="replace"), encoding))
             errors[row] = (
                 f"column '{name}' is not UTF-8: byte {problem.start + 1} of the field is 0x{field[problem.start]:02x}"
+                if utf8
+                else f"column '{name}' has bytes that are not text in the encoding {encoding}"
             )
     return (pc.replace_with_mask(array, arrow.flags(foreign), arrow.texts(texts)) if texts else array), errors
 

@@ -36,15 +36,15 @@ class Parsed:
 class ChunkParser:
     """Reads chunks of a source with the columns `header`; used by several threads at once.
 
-    Raises SourceError when the header lacks columns that the model needs.
+    warnings: lines for the job log. Raises SourceError when the header lacks columns that the model needs: those that
+    take rows without a value may be absent, but not all columns of a model.
     """
 
     def __init__(
         self, header: Sequence[str], plan: ScoringPlan, passthrough: Sequence[str], dialect: CsvDialect
     ) -> None:
-        absent = cast.missing(header, plan.features)
-        if absent:
-            raise SourceError(cast.missing_message(absent))
+        self.warnings: list[str] = []
+        self._absent = self._check_header(header, plan.features)
         # A foreign server that does not tell its inputs gets every column as it stands.
         features = plan.features or tuple(Feature(name, FeatureType.TEXT) for name in header)
         self._inputs = [feature.name for feature in features]
@@ -52,7 +52,8 @@ class ChunkParser:
         self._passthrough = tuple(passthrough)
         self._dialect = dialect
         place = {name: i for i, name in enumerate(header)}
-        self._place = {name: place[name] for name in (*self._inputs, *passthrough)}
+        read = [name for name in self._inputs if name not in self._absent]
+        self._place = {name: place[name] for name in (*read, *passthrough)}
         self._width = len(header)
         self._wanted = sorted(set(self._place.values()))
         text = dict.fromkeys(self._wanted, pa.string())
@@ -60,7 +61,7 @@ class ChunkParser:
         typed = {
             place[f.name]: cast.ARROW_TYPES[f.type]
             for f in features
-            if f.type is not FeatureType.TEXT and f.name not in carried
+            if f.type is not FeatureType.TEXT and f.name not in carried and f.name not in self._absent
         }
         if len(typed) <= _WIDE:
             self._typed = _conversion({**text, **typed}, nulls=cast.NULLS)
@@ -80,6 +81,16 @@ class ChunkParser:
                 return self._sorted_out(self._columns(table), {}, table.num_rows)
         return self._exactly(body)
 
+    def _check_header(self, header: Sequence[str], features: Sequence[Feature]) -> dict[str, pa.DataType]:
+        """Return the types of the model's columns that are absent and may be. Raises SourceError for others."""
+        absent = cast.missing(header, features)
+        gone = [feature for feature in features if feature.name in set(absent)]
+        if len(absent) == len(features) > 0 or not all(feature.nullable for feature in gone):
+            raise SourceError(cast.missing_message(absent))
+        if absent:
+            self.warnings.append(cast.absent_message(absent))
+        return {feature.name: cast.ARROW_TYPES[feature.type] for feature in gone}
+
     def _exactly(self, body: bytes) -> Parsed:
         utf8 = _is_utf8(body)
         if not utf8:
@@ -92,13 +103,16 @@ class ChunkParser:
         for name, place in self._place.items():
             faults = dict[int, str]()
             if not utf8:
-                columns[place], faults = undecodable(name, columns[place])
+                columns[place], faults = undecodable(name, columns[place], self._dialect.encoding)
             for row, message in (nul_bytes(name, columns[place]) | faults).items():
                 errors.setdefault(row, message)
         return self._sorted_out(columns, errors, table.num_rows + len(ragged))
 
     def _sorted_out(self, columns: Mapping[int, pa.Array], errors: dict[int, str], rows: int) -> Parsed:
-        batch, bad_cells = self._cast({name: columns[self._place[name]] for name in self._inputs})
+        nothing = {name: pa.nulls(rows, kind) for name, kind in self._absent.items()}
+        batch, bad_cells = self._cast(
+            {name: nothing[name] if name in nothing else columns[self._place[name]] for name in self._inputs}
+        )
         for row, message in bad_cells.items():
             errors.setdefault(row, message)
         return Parsed(rows, batch, {name: columns[self._place[name]] for name in self._passthrough}, errors)

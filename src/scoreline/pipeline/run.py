@@ -64,9 +64,10 @@ def run(  # noqa: PLR0917 -- a run is these six things; the name of each is its 
         header = source.header(lambda: check_stop(progress))
         columns = OutputColumns(ticket.plan, header)
         parser = ChunkParser(header, ticket.plan, columns.passthrough, ticket.dialect)
+        warnings = (*columns.warnings, *parser.warnings)
         writer = _open_writer(output, ledger)
         if not writer.begun:
-            for warning in columns.warnings:
+            for warning in warnings:
                 progress.log(warning)
             writer.header(csvout.header(columns.names, ticket.dialect), source.offset)
         source.go_to(writer.position)
@@ -78,7 +79,7 @@ def run(  # noqa: PLR0917 -- a run is these six things; the name of each is its 
             )
         output.commit(writer.receipts)
         bytes_in = source.bytes_in(writer.position.offset)
-        return Summary(writer.counts, bytes_in, writer.bytes_out, tuple(columns.warnings))
+        return Summary(writer.counts, bytes_in, writer.bytes_out, warnings)
 
 
 def _open_writer(output: Output, ledger: Ledger) -> Writer:

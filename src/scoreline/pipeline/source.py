@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
-from scoreline.pipeline.fetch import Decoded, ReadAhead, is_utf8
+from scoreline.pipeline.fetch import Decoded, ReadAhead, after, is_utf8
 from scoreline.pipeline.frame import Framer
+from scoreline.pipeline.unpack import Unpacked
 from scoreline.types import ByteIntake, Position, RawChunk, RunTicket
 
 
 class Source:
-    """Fetches and frames one part of an intake; offsets count bytes of its text as UTF-8.
+    """Fetches, unpacks, decodes and frames one part of an intake; offsets count bytes of its text as UTF-8.
 
     The intake stays open: who opened it closes it.
     """
@@ -22,6 +23,9 @@ class Source:
         self._intake = intake
         self._utf8 = is_utf8(ticket.dialect.encoding)
         self._most = 0
+        self._packed = False
+        self._unpacked: Unpacked | None = None
+        self._text: Decoded | None = None
         self._start(0)
 
     def __enter__(self) -> Self:
@@ -44,6 +48,7 @@ class Source:
     def go_to(self, position: Position) -> None:
         """Go on at a position that an earlier run reached."""
         if position.offset != self.offset:
+            self._packed = self._unpacked is not None and self._unpacked.packing is not None
             self.close()
             self._start(position.offset)
 
@@ -53,8 +58,10 @@ class Source:
 
     def bytes_in(self, offset: int) -> int:
         """Return how many of the source's own bytes lie before `offset`; about right until the end, then exact."""
-        if self._text is not None and self._text.bytes_out:
-            offset = offset * self._text.bytes_in // self._text.bytes_out
+        if self._unpacked is not None:
+            given = self._unpacked.bytes_out if self._text is None else self._text.bytes_out
+            if given:
+                offset = offset * self._unpacked.bytes_in // given
         self._most = max(self._most, offset)
         return self._most
 
@@ -63,13 +70,14 @@ class Source:
         self._feed.close()
 
     def _start(self, offset: int) -> None:
-        self._text: Decoded | None = None
         part = self._ticket.part
-        if self._utf8:
+        if offset and self._utf8 and not self._packed:
             blocks = self._intake.blocks(part, offset)
+            self._unpacked = self._text = None
         else:
-            # Only from its start can it be known where a character begins.
-            self._text = Decoded(self._intake.blocks(part, 0), self._ticket.dialect.encoding, offset)
-            blocks = iter(self._text)
+            # Only from the start can it be known what is packed how, and where a character begins.
+            self._unpacked = Unpacked(self._intake.blocks(part, 0), self._ticket.limits)
+            self._text = None if self._utf8 else Decoded(iter(self._unpacked), self._ticket.dialect.encoding)
+            blocks = after(iter(self._text or self._unpacked), offset)
         self._feed = ReadAhead(blocks)
         self._framer = Framer(self._feed, self._ticket.dialect, offset=offset)

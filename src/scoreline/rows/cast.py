@@ -92,12 +92,23 @@ class Caster:
 
 def missing_message(absent: Sequence[str]) -> str:
     """Return the sentence for model columns that the source lacks; all are named, up to 100."""
-    shown = ", ".join(f"'{name}'" for name in absent[:100]) + (", ..." if len(absent) > 100 else "")
-    noun = "column" if len(absent) == 1 else f"{len(absent)} columns"
     return (
-        f"Reading the intake failed: the model needs the {noun} {shown}, which the header does not have; "
+        f"Reading the intake failed: the model needs the {_listed(absent)}, which the header does not have; "
         "add what is missing, or check the delimiter and the encoding in csvSettings."
     )
+
+
+def absent_message(absent: Sequence[str]) -> str:
+    """Return the warning for model columns that the source lacks and the model can do without."""
+    return (
+        f"The header lacks the model's {_listed(absent)}: all rows are scored without a value there, which this model "
+        "takes; check the header if that is not meant."
+    )
+
+
+def _listed(absent: Sequence[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in absent[:100]) + (", ..." if len(absent) > 100 else "")
+    return f"{'column' if len(absent) == 1 else f'{len(absent)} columns'} {shown}"
 
 
 def empty_is_null(array: pa.Array) -> pa.Array:

@@ -63,6 +63,11 @@ def records(arrays: Sequence[pa.Array], dialect: CsvDialect) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def fitting(text: str, encoding: str) -> str:
+    """Return the text with `?` for each character that the encoding lacks."""
+    return text if is_utf8(encoding) else text.encode(encoding, "replace").decode(encoding)
+
+
 def is_utf8(encoding: str) -> bool:
     """Say whether text in `encoding` is UTF-8 as it stands, without a byte order mark."""
     return codecs.lookup(encoding).name == "utf-8"

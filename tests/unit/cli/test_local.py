@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import signal
@@ -40,6 +41,25 @@ def test_values_are_the_models_own_and_text_stays_text(folder: Path) -> None:
     assert [row["id"] for row in scored] == [f"{number:05d}" for number in range(1000)]
     assert np.array_equal([float(row["churn_yes_PREDICTION"]) for row in scored], expected)
     assert all(row["churn_PREDICTION"] == ("yes" if p > 0.5 else "no") for row, p in zip(scored, expected, strict=True))
+
+
+@pytest.mark.parametrize("by", ["name", "pipe"])
+def test_packed_files(folder: Path, by: str) -> None:
+    text, expected = tiny.rows(2000)
+    with gzip.open(folder / "in.csv.gz", "wt") as file:
+        file.write(text)
+    packed = (folder / "in.csv.gz").read_bytes()
+    source, given = ("in.csv.gz", None) if by == "name" else ("-", packed)
+    done = subprocess.run(
+        [*SCORELINE, "score", source, "-o", "out.csv", *MODEL],
+        check=False,
+        input=given,
+        cwd=folder,
+        env=clean_environment(),
+    )
+    assert done.returncode == 0
+    scored = table((folder / "out.csv").read_text())
+    assert np.array_equal([float(row["churn_yes_PREDICTION"]) for row in scored], expected)
 
 
 def test_nothing_is_said_where_nobody_watches(folder: Path) -> None:
@@ -88,7 +108,7 @@ def test_bad_rows_keep_their_place_and_are_told(folder: Path) -> None:
     ("text", "words", "part"),
     [
         ("", (), "no header"),
-        ("id,age\n1,2\n", (), "income"),
+        ("id,years\n1,2\n", (), "income"),
         ("id,age,income\n1,2,3\n", ("--passthrough", "nothing"), "nothing"),
         ("id,age,income\n1,2,3\n", ("--encoding", "utf-99"), "encoding"),
         ("id,age,income\n1,2,3\n", ("--target-type", "Regression"), "target.type"),
@@ -126,7 +146,7 @@ def test_a_wrong_place_is_named(folder: Path, words: tuple[str, ...], part: str)
 
 
 def test_an_old_output_stays_when_the_run_fails(folder: Path) -> None:
-    (folder / "in.csv").write_text("id,age\n1,2\n")
+    (folder / "in.csv").write_text("id,years\n1,2\n")
     (folder / "out.csv").write_text("old\n")
     assert scoreline("score", "in.csv", "-o", "out.csv", *MODEL, cwd=folder).returncode == 1
     assert (folder / "out.csv").read_text() == "old\n"

@@ -1,9 +1,11 @@
 """The worker with the real pipeline, spool and ledger; only the prediction server is an object in this process."""
 
+import gzip
 import threading
 from contextlib import suppress
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from scoreline.engines import run_ticket
@@ -77,6 +79,13 @@ EXPECTED = (
 ).encode()
 
 
+PACKERS = {
+    "plain": lambda body: body,
+    "gzip": gzip.compress,
+    "zstd": lambda body: pa.Codec("zstd").compress(body, asbytes=True),
+}
+
+
 def create(world):
     document = {
         "deploymentId": world.deployment_id,
@@ -116,11 +125,13 @@ def test_a_file_is_scored_and_every_row_accounted_for(world, spool):
     assert spool.reader(f"results/{job.id}").size() == len(EXPECTED)
 
 
-def test_a_run_that_is_taken_up_again_gives_the_same_bytes(world, spool):
+@pytest.mark.parametrize("packing", PACKERS)
+def test_a_run_that_is_taken_up_again_gives_the_same_bytes(world, spool, packing):
+    body = PACKERS[packing](SOURCE)
     job = create(world)
     halted = HalfScorer(threading.Event(), after=40)
     with Working(world, spool, halted, "w1"):
-        send(world, spool, job)
+        send(world, spool, job, body)
         wait_for(lambda: halted.calls > 40, 30)
         wait_for(lambda: service.get(world.store, world.caller, job.id).counts.read > 0, 30)
     between = service.get(world.store, world.caller, job.id)
@@ -135,6 +146,7 @@ def test_a_run_that_is_taken_up_again_gives_the_same_bytes(world, spool):
     whole = result(world, spool, job)
     assert whole == EXPECTED
     assert whole.startswith(early)
+    assert (after.bytes_in, after.percentage) == (len(body), 100.0)
     assert second.calls < ROWS * 9 / 400  # only what was missing
 
 

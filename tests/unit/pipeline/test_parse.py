@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from unittest import mock
 
 import pyarrow as pa
@@ -160,7 +161,17 @@ def test_other_dialect():
 
 def test_missing_model_columns_are_all_named():
     with pytest.raises(SourceError, match="the 3 columns 'n', 'b', 't'"):
-        parser((), header=("x", "z"))
+        parser((), header=("x", "z"), features=[replace(feature, nullable=False) for feature in FEATURES])
+    with pytest.raises(SourceError, match="the 4 columns"):
+        parser((), header=("x;n;b;t",))
+
+
+def test_columns_that_may_be_empty_may_be_absent():
+    it = parser(("id",), header=("id", "x"))
+    parsed = it.parse(b"1,1.5\n2,\n3\n")
+    assert parsed.batch.to_pydict() == {"x": [1.5, None, None], "n": [None] * 3, "b": [None] * 3, "t": [None] * 3}
+    assert parsed.errors == {2: "expected 2 fields, found 1"}
+    assert "3 columns 'n', 'b', 't'" in it.warnings[0]
 
 
 def test_odd_names():

@@ -110,11 +110,33 @@ def test_other_encodings(encoding):
     assert done.bytes_in == len(text.encode(encoding))
 
 
-def test_a_byte_that_the_encoding_lacks():
-    data = "id,x\nr1,1\n".encode("shift_jis") + b"\x81\n"
-    it = Setting(data, dialect=CsvDialect(encoding="shift_jis"), block=3)
-    with pytest.raises(SourceError, match="offset 10 is not text in the encoding shift_jis"):
-        it.run()
+def test_bytes_that_the_encoding_lacks_fail_their_row():
+    data = "id,x\nr1,1\n名,2\n".encode("shift_jis") + b"\x81,3\nr\xff,\xff\nr5,5\n\x81"
+    it = Setting(data, dialect=CsvDialect(encoding="shift_jis"), block=3, abort_on_error=False)
+    assert it.run().counts == Counts(6, 3, 3)
+    assert it.output.text.decode("shift_jis").splitlines()[1:] == [
+        "2.0,OK,r1",
+        "4.0,OK,名",
+        ",ERROR: column 'id' has bytes that are not text in the encoding shift_jis,?",
+        ",ERROR: column 'x' has bytes that are not text in the encoding shift_jis,r?",
+        "10.0,OK,r5",
+        ',"ERROR: expected 2 fields, found 1",?',
+    ]
+
+
+def test_a_message_with_signs_that_the_encoding_lacks():
+    long = "ä" * 100
+    it = Setting(f"id,x\na,{long}\nb,1\n", dialect=CsvDialect(encoding="latin-1"), encoding="latin-1")
+    assert it.run().counts == Counts(2, 1, 1)
+    assert it.output.text.decode("latin-1").splitlines()[1:] == [
+        f",ERROR: column 'x': '{'ä' * 59}?' is not a number,a",
+        "2.0,OK,b",
+    ]
+
+
+def test_a_header_that_is_no_text_in_the_encoding():
+    with pytest.raises(SourceError, match="header has bytes that are not text in the encoding ascii"):
+        Setting("größe,x\n1,2\n", dialect=CsvDialect(encoding="ascii")).run()
 
 
 def test_an_unknown_encoding():
@@ -154,12 +176,40 @@ def test_nothing_at_all(text):
 
 
 def test_what_the_header_lacks_is_said_before_anything_is_written():
-    for text, said in [("id,z\n1,2\n", "'x'"), ("x,z\n1,2\n", "'id'"), ("id,x,id\n1,2,3\n", "'id' more than once")]:
+    for text, said in [
+        ("id,z\n1,2\n", "'x'"),
+        ("x,z\n1,2\n", "'id'"),
+        ("id,x,id\n1,2,3\n", "'id' more than once"),
+    ]:
         it = Setting(text)
         with pytest.raises(SourceError, match=said):
             it.run()
         assert it.ledger.state is None
         assert it.scorer.calls == []
+
+
+def test_a_model_column_that_may_be_empty_may_be_absent():
+    """Not seen as a fault of the rows, but told."""
+    plan = replace(PLAN, features=(*PLAN.features, Feature("w", FeatureType.TEXT), Feature("n", FeatureType.INTEGER)))
+    seen = []
+
+    class Looking(DoublingScorer):
+        def score(self, features, options):
+            seen.append(features.to_pydict())
+            return super().score(features, options)
+
+    it = Setting("id,x\na,1\n", plan=plan, scorer=Looking())
+    done = it.run()
+    assert done.counts == Counts(1, 1)
+    assert seen == [{"x": [1.0], "w": [None], "n": [None]}]
+    assert len(it.progress.lines) == 1
+    assert "lacks the model's 2 columns 'w', 'n'" in it.progress.lines[0]
+    assert done.warnings == tuple(it.progress.lines)
+    needed = replace(plan, features=(*plan.features, Feature("m", FeatureType.NUMERIC, nullable=False)))
+    it = Setting("id,x\na,1\n", plan=needed)
+    with pytest.raises(SourceError, match="the 3 columns 'w', 'n', 'm'"):
+        it.run()
+    assert it.ledger.state is None
 
 
 def test_bad_cells_ragged_rows_and_bad_bytes_fail_alone():
