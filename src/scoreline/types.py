@@ -7,7 +7,7 @@ points. Nothing here does any work, opens anything or imports another part of th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,15 +20,20 @@ JsonObject = dict[str, Any]
 
 
 class TargetType(StrEnum):
-    """What a model predicts, spelt as the API spells it."""
+    """What a model predicts, spelt as the API spells it.
+
+    CLUSTERING is a word for registrations: it is kept and shown as MULTICLASS without a target name.
+    """
 
     REGRESSION = "Regression"
     BINARY = "Binary"
     MULTICLASS = "Multiclass"
     MULTILABEL = "Multilabel"
     ANOMALY = "Anomaly"
+    CLUSTERING = "Clustering"
     TEXT_GENERATION = "TextGeneration"
     UNSTRUCTURED = "Unstructured"
+    AGENTIC_WORKFLOW = "AgenticWorkflow"
 
 
 class FeatureType(StrEnum):
@@ -55,15 +60,27 @@ class Feature:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtraOutput:
+    """A column that a model gives beside its predictions; the type decides how its numbers are written."""
+
+    name: str
+    type: FeatureType
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What a model artefact says about itself. `None` means that the artefact does not say."""
+    """What a model artefact says about itself. `None` means that the artefact does not say.
+
+    outputs: columns of `Scores.values`: 1, or one per class or label in the order of the labels; 0 for text.
+    """
 
     format: str
     target_type: TargetType | None
     features: tuple[Feature, ...]
     class_labels: tuple[str, ...] | None = None
     target_name: str | None = None
-    outputs: int = 1  # columns of `Scores.values`: 1, or one per class in the order of the labels
+    outputs: int = 1
+    extra: tuple[ExtraOutput, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +129,14 @@ class Scores:
 
     values: float64 [rows, outputs]: the prediction, or one probability per class in the model package's class order.
     text: for text generation, one text per row; then `values` has no columns.
+    extra: what the model gives besides, in the order of `ScoringPlan.extra`: texts, numbers or truth values.
     row_index: for each output row the input row it belongs to; None means 0..n-1.
     model: identity of the model that answered (a content hash, or what a foreign server reports).
     """
 
     values: npt.NDArray[np.float64]
     text: pa.Array | None = None
+    extra: tuple[pa.Array, ...] = ()
     row_index: npt.NDArray[np.int64] | None = None
     model: str | None = None
 
@@ -132,12 +151,8 @@ class Counts:
     skipped: int = 0
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            self.read + other.read,
-            self.scored + other.scored,
-            self.failed + other.failed,
-            self.skipped + other.skipped,
-        )
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return Counts(*(mine + theirs for mine, theirs in pairs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,15 +192,25 @@ class ScoreOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Boundaries:
+    """Between these a regression's prediction is usual, on them included; None: no limit on that side."""
+
+    lower: float | None = None
+    upper: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ScoringPlan:
     """Everything about a job that decides what its output rows look like; fixed when the job is created.
 
     class_labels are in the model package's order. passthrough: names in the order wanted, or "all".
     remap: pairs (name, new name or None to drop), applied last. include_classes: empty means all.
+    label_thresholds: of a multilabel target; empty: `threshold` for all. outliers: say of each prediction whether it is
+    beyond these. approval: the status in the deployment's approval workflow, if it has one. notes: for the job log.
     """
 
     target_type: TargetType
-    target_name: str
+    target_name: str  # may be empty
     features: tuple[Feature, ...]  # none known: every source column is sent as its text
     class_labels: tuple[str, ...] = ()
     positive_class: str | None = None
@@ -195,7 +220,18 @@ class ScoringPlan:
     include_probabilities: bool = True
     include_classes: tuple[str, ...] = ()
     remap: tuple[tuple[str, str | None], ...] = ()
-    association_id: str | None = None
+    association_id: tuple[str, ...] = ()
+    association_required: bool = False
+    label_thresholds: tuple[float, ...] = ()
+    extra: tuple[ExtraOutput, ...] = ()
+    outliers: Boundaries | None = None
+    approval: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def outputs(self) -> int:
+        """Columns of the model's `Scores.values`: one for each class or label, one for a number, none for text."""
+        return 0 if self.target_type is TargetType.TEXT_GENERATION else len(self.class_labels) or 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,8 @@ from scoreline.jobs import plans
 from scoreline.jobs.fields import Fields
 from scoreline.jobs.model import Target
 from scoreline.jobs.spec import FILE_INTAKE, LOCAL_FILE, JobSpec
-from scoreline.rows.columns import generated_columns
+from scoreline.rows.shapes import generated_columns
 from scoreline.types import TargetType
-
-_CLASSES = (TargetType.BINARY, TargetType.MULTICLASS)
 
 
 def check_built(spec: JobSpec) -> None:
@@ -45,25 +43,31 @@ def not_built() -> frozenset[str]:
 
 def check_target(spec: JobSpec, target: Target) -> None:
     """Raise InvalidRequest, naming the field, when the spec does not fit the model that will score."""
-    if target.type not in _CLASSES and spec.include_probabilities_classes:
-        raise InvalidRequest(
-            f"includeProbabilitiesClasses is for models with classes; this model's target type is {target.type}.",
-            "includeProbabilitiesClasses",
-        )
     for label in spec.include_probabilities_classes:
-        if label not in target.class_labels:
+        if target.type in plans.CLASSES and label not in target.class_labels:
             known = ", ".join(repr(known) for known in target.class_labels[:20])
             raise InvalidRequest(
                 f"includeProbabilitiesClasses names the class {label[:100]!r}, which the model does not have: "
                 f"its classes are {known}.",
                 "includeProbabilitiesClasses",
             )
-    if spec.prediction_threshold is not None and target.type is not TargetType.BINARY:
-        raise InvalidRequest(
-            f"predictionThreshold is for binary models; this model's target type is {target.type}.",
-            "predictionThreshold",
-        )
+    if spec.prediction_warning_enabled:
+        _check_warning(target)
     generated_columns(plans.scoring(spec, target))
+
+
+def _check_warning(target: Target) -> None:
+    if target.type is not TargetType.REGRESSION:
+        raise InvalidRequest(
+            f"predictionWarningEnabled is for regression models; this model's target type is {target.type}.",
+            "predictionWarningEnabled",
+        )
+    if target.boundaries is None:
+        raise InvalidRequest(
+            "predictionWarningEnabled needs boundaries: set customBoundaries in the deployment's predictionWarning "
+            "setting, or give its model package a baseline (`scoreline deploy --baseline FILE.csv`).",
+            "predictionWarningEnabled",
+        )
 
 
 def _not_built(spec: JobSpec) -> Iterator[tuple[str, bool]]:
@@ -77,7 +81,6 @@ def _not_built(spec: JobSpec) -> Iterator[tuple[str, bool]]:
     yield "thresholdLow", spec.threshold_low is not None
     yield "explanationNumTopClasses", spec.explanation_num_top_classes is not None
     yield "explanationClassNames", bool(spec.explanation_class_names)
-    yield "predictionWarningEnabled", spec.prediction_warning_enabled is True
     yield "timeseriesSettings", spec.timeseries_settings is not None
     yield "batchJobType", spec.batch_job_type != "prediction"
     yield "monitoringBatchPrefix", spec.monitoring_batch_prefix is not None

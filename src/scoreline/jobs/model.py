@@ -9,7 +9,7 @@ from enum import StrEnum
 from scoreline.jobs.spec import JobSpec
 from scoreline.registry.records import Owner
 from scoreline.store import now
-from scoreline.types import Counts, Feature, TargetType
+from scoreline.types import Boundaries, Counts, ExtraOutput, Feature, TargetType
 
 
 class JobState(StrEnum):
@@ -38,7 +38,11 @@ class UploadState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a job scores with, as it was when the job was created. class_labels are in the order of the outputs."""
+    """What a job scores with, as it was when the job was created.
+
+    class_labels are in the order of the outputs. boundaries: beyond them a prediction is an outlier, None where nothing
+    is known; warn: mark outliers unless the job says otherwise. approval: see `ScoringPlan`.
+    """
 
     name: str
     type: TargetType
@@ -46,7 +50,13 @@ class Target:
     class_labels: tuple[str, ...] = ()
     positive_class: str | None = None
     threshold: float = 0.5
-    association_id: str | None = None
+    label_thresholds: tuple[float, ...] = ()
+    extra: tuple[ExtraOutput, ...] = ()
+    association_id: tuple[str, ...] = ()
+    association_required: bool = False
+    boundaries: Boundaries | None = None
+    warn: bool = False
+    approval: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields
 
 from scoreline.jobs.model import Target
 from scoreline.jobs.spec import JobSpec
 from scoreline.settings import Settings
-from scoreline.types import ErrorPlan, PacePlan, RunLimits, ScoringPlan
+from scoreline.types import Boundaries, ErrorPlan, PacePlan, RunLimits, ScoringPlan, TargetType
+
+CLASSES = (TargetType.BINARY, TargetType.MULTICLASS)
 
 
 def scoring(spec: JobSpec, target: Target) -> ScoringPlan:
@@ -26,7 +29,33 @@ def scoring(spec: JobSpec, target: Target) -> ScoringPlan:
         include_classes=tuple(dict.fromkeys(spec.include_probabilities_classes)),
         remap=spec.remap,
         association_id=target.association_id,
+        association_required=target.association_required,
+        label_thresholds=target.label_thresholds,
+        extra=target.extra,
+        outliers=_outliers(spec, target),
+        approval=target.approval,
+        notes=tuple(_notes(spec, target)),
     )
+
+
+def _outliers(spec: JobSpec, target: Target) -> Boundaries | None:
+    wanted = target.warn if spec.prediction_warning_enabled is None else spec.prediction_warning_enabled
+    return target.boundaries if wanted and target.type is TargetType.REGRESSION else None
+
+
+def _notes(spec: JobSpec, target: Target) -> Iterator[str]:
+    """Yield what the job log says of options that have no effect on this kind of target."""
+    if spec.prediction_threshold is not None and target.type is not TargetType.BINARY:
+        yield f"predictionThreshold is ignored: it is for binary models, and this one is {target.type}."
+    if target.type not in CLASSES:
+        for field, asked in (
+            ("includeProbabilities", not spec.include_probabilities),
+            ("includeProbabilitiesClasses", bool(spec.include_probabilities_classes)),
+        ):
+            if asked:
+                yield f"{field} is ignored: it is for binary and multiclass models, and this one is {target.type}."
+    if target.warn and spec.prediction_warning_enabled is None and target.boundaries is None:
+        yield "Outliers are not marked: the deployment has no boundaries for them, neither its own nor its model's."
 
 
 def pace(spec: JobSpec) -> PacePlan:

@@ -6,7 +6,7 @@ Functions take the transaction's connection; what the caller may see is decided 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,8 @@ from scoreline.jobs.model import Job, JobState, Target, UploadState
 from scoreline.jobs.spec import JobSpec
 from scoreline.registry.records import (
     Page,
+    extra_from_json,
+    extra_to_json,
     features_from_json,
     features_to_json,
     owner_from,
@@ -28,7 +30,7 @@ from scoreline.store import now
 from scoreline.store.tables.access import users
 from scoreline.store.tables.jobs import job_logs, jobs
 from scoreline.store.tables.registry import packages, prediction_servers
-from scoreline.types import Counts, JsonObject, TargetType
+from scoreline.types import Boundaries, Counts, JsonObject, TargetType
 
 ORDERS = ("created", "-created", "status", "-status")
 
@@ -113,7 +115,13 @@ def target_to_json(target: Target) -> JsonObject:
         "classLabels": list(target.class_labels),
         "positiveClass": target.positive_class,
         "threshold": target.threshold,
-        "associationId": target.association_id,
+        "labelThresholds": list(target.label_thresholds),
+        "extra": extra_to_json(target.extra),
+        "associationId": list(target.association_id),
+        "associationRequired": target.association_required,
+        "boundaries": None if target.boundaries is None else asdict(target.boundaries),
+        "warn": target.warn,
+        "approval": target.approval,
     }
 
 
@@ -251,6 +259,9 @@ def _job(row: RowMapping) -> Job:
 
 
 def _target(document: JsonObject) -> Target:
+    """Read a stored target; one of an earlier version lacks what came later."""
+    association = document["associationId"]
+    boundaries = document.get("boundaries")
     return Target(
         name=document["name"],
         type=TargetType(document["type"]),
@@ -258,5 +269,11 @@ def _target(document: JsonObject) -> Target:
         class_labels=tuple(document["classLabels"]),
         positive_class=document["positiveClass"],
         threshold=document["threshold"],
-        association_id=document["associationId"],
+        label_thresholds=tuple(document.get("labelThresholds") or ()),
+        extra=extra_from_json(document.get("extra") or ()),
+        association_id=(association,) if isinstance(association, str) else tuple(association or ()),
+        association_required=document.get("associationRequired", False),
+        boundaries=None if boundaries is None else Boundaries(**boundaries),
+        warn=document.get("warn", False),
+        approval=document.get("approval"),
     )

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import cast
 
 from scoreline.errors import ModelBroken
-from scoreline.models.base import Model
+from scoreline.models.base import Model, scores
 from scoreline.models.detection import Detected, detect, locate
 from scoreline.models.samples import sample_batch
 
-__all__ = ["FORMATS", "Detected", "Model", "detect", "load", "sample_batch"]
+__all__ = ["FORMATS", "Detected", "Model", "detect", "load", "sample_batch", "scores"]
 
 FORMATS = {
     "lightgbm": "scoreline.models.lightgbm",

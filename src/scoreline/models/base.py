@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from scoreline.errors import DataRefused, ModelBroken, ScorelineError, SetupError, one_line
-from scoreline.types import ModelInfo, TargetType
+from scoreline.types import ModelInfo, Scores, TargetType
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,9 +42,10 @@ class Model(Protocol):
         """What the artefact says about itself."""
         ...
 
-    def predict(self, batch: pa.RecordBatch) -> Values:
+    def predict(self, batch: pa.RecordBatch) -> Values | Scores:
         """Return float64 [rows, info.outputs]: the prediction, or one probability per class in the model's order.
 
+        A model that gives text, or columns beside its predictions (`info.extra`), returns Scores.
         `batch` has the columns of `info.features` by name, with at least one row; their Arrow types are those of the
         feature types, or of other types that the registration chose. Raises DataRefused for the rows' fault,
         ModelBroken when the batch's columns are not the model's.
@@ -233,9 +234,28 @@ def refuse_nulls(arrays: list[pa.Array], info: ModelInfo) -> None:
             )
 
 
-def outputs_for(target: TargetType | None, classes: int) -> int:
-    """Return how many columns of values a target type has."""
-    return classes if target in (TargetType.BINARY, TargetType.MULTICLASS) else 1
+def scores(model: Model, batch: pa.RecordBatch) -> Scores:
+    """Have a model predict, and return what it gives in one shape. Raises what `predict` raises, ModelBroken."""
+    info, rows = model.info, batch.num_rows
+    if rows == 0:
+        text = texts([]) if info.outputs == 0 else None
+        return Scores(np.empty((0, info.outputs)), text, tuple(texts([]) for _ in info.extra))
+    answer = model.predict(batch)
+    if not isinstance(answer, Scores):
+        answer = Scores(np.asarray(answer, dtype=np.float64))
+    found, wanted = np.shape(answer.values), (rows, info.outputs)
+    if found != wanted:
+        raise ModelBroken(
+            f"The model answered {_shape(found)} instead of {_shape(wanted)} (rows x outputs); register it again."
+        )
+    beside = [*([] if answer.text is None else [answer.text]), *answer.extra]
+    if [len(column) for column in beside] != [rows] * ((info.outputs == 0) + len(info.extra)):
+        raise ModelBroken("The model answered other columns than when it was registered; register it again.")
+    return answer
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "a single value"
 
 
 def class_target(classes: int) -> TargetType:

@@ -18,7 +18,7 @@ from scoreline.models import detection
 from scoreline.models.base import Model, Values, broken, columns, refuse_nulls
 from scoreline.models.mlflow_folder import Folder, read
 from scoreline.models.mlflow_signature import Column, signature
-from scoreline.types import Feature, FeatureType, ModelInfo
+from scoreline.types import Feature, FeatureType, ModelInfo, Scores
 
 
 def load(path: Path, *, trusted: bool, threads: int = 1) -> Model:
@@ -67,7 +67,7 @@ class FlavourModel:
             features = tuple(map(_declared, features, _match(features, declared, name)))
         self.info: ModelInfo = replace(inner.info, format="mlflow", features=features)
 
-    def predict(self, batch: pa.RecordBatch) -> Values:
+    def predict(self, batch: pa.RecordBatch) -> Values | Scores:
         """Return the predictions; see `Model.predict`."""
         arrays = columns(batch, self.info)
         refuse_nulls(arrays, self.info)

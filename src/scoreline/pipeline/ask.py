@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from scoreline.errors import (
@@ -26,7 +24,8 @@ from scoreline.errors import (
 )
 from scoreline.pipeline.crashes import Crashes, Hunt
 from scoreline.pipeline.search import Part, Search
-from scoreline.types import RunLimits, ScoreOptions, Scorer, Scores
+from scoreline.rows.scores import checked, joined, nothing
+from scoreline.types import RunLimits, ScoreOptions, Scorer, Scores, ScoringPlan
 
 WRONG_ANSWERS = 3
 
@@ -38,9 +37,12 @@ _POLL = 0.2
 
 @dataclass(slots=True)
 class Answer:
-    """Values for the rows scored, the message for each of the others, and the seconds that the calls took."""
+    """Scores of the rows scored, the message for each of the others, and the seconds that the calls took.
 
-    values: npt.NDArray[np.float64]
+    scores: `row_index` says which rows of the batch they are, unless they are all.
+    """
+
+    scores: Scores
     errors: dict[int, str] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -48,14 +50,14 @@ class Answer:
 class Asker:
     """Puts at most `concurrency` calls to the scorer at once; used by several threads.
 
-    outputs: values that the model gives for each row.
+    plan: what the model gives for each row.
     notes: lines for the job log, to be taken by the thread that keeps it.
     """
 
     def __init__(
         self,
         scorer: Scorer,
-        outputs: int,
+        plan: ScoringPlan,
         concurrency: int,
         *,
         stopping: threading.Event,
@@ -63,7 +65,7 @@ class Asker:
     ) -> None:
         self.notes: deque[str] = deque()
         self._scorer = scorer
-        self._outputs = outputs
+        self._plan = plan
         self._gate = threading.Semaphore(concurrency)
         self._stopping = stopping
         self._limits = limits or RunLimits()
@@ -80,14 +82,15 @@ class Asker:
         raised as DataRefused. Raises other ScoringErrors once trying again has not helped, and Cancelled when the run
         is stopping.
         """
-        answer = Answer(np.zeros((batch.num_rows, self._outputs)))
+        answer = Answer(nothing(self._plan))
+        parts: list[tuple[int, Scores]] = []
         search = Search(batch.num_rows, batch.num_rows * self._limits.refusal_calls // 1000)
         with ExitStack() as stack:
             hunt: Hunt | None = None
             while (part := search.next()) is not None:
                 start, stop = part
                 try:
-                    values = self._call(batch.slice(start, stop - start), answer)
+                    scores = self._call(batch.slice(start, stop - start), answer)
                 except TooLarge as problem:
                     too_large()
                     search.too_large(part, problem.message)
@@ -104,9 +107,10 @@ class Asker:
                             raise DataRefused(problem.message) from problem
                         search.refused(part, problem.message)
                 else:
-                    answer.values[start:stop] = values
+                    parts.append((start, scores))
                     search.good(part)
         answer.errors.update(search.errors)
+        answer.scores = joined(parts, batch.num_rows, self._plan)
         return answer
 
     def _to_blame(  # noqa: PLR0917 -- the state of one batch
@@ -138,7 +142,7 @@ class Asker:
                 return
         hunt.give_up(last)
 
-    def _call(self, batch: pa.RecordBatch, answer: Answer) -> npt.NDArray[np.float64]:
+    def _call(self, batch: pa.RecordBatch, answer: Answer) -> Scores:
         """Make one call, and make it again as long as the server may yet answer."""
         began = time.monotonic()
         wrong = tries = 0
@@ -146,9 +150,9 @@ class Asker:
             with self._turn():
                 started = time.monotonic()
                 try:
-                    values = _checked(self._scorer.score(batch, self._options), batch.num_rows, self._outputs)
+                    scores = checked(self._scorer.score(batch, self._options), batch.num_rows, self._plan)
                     self._crashes.good()
-                    return values
+                    return scores
                 except (Overloaded, ServerUnavailable) as problem:
                     failure: ScoringError = problem
                 except WrongAnswer as problem:
@@ -190,22 +194,3 @@ def _delay(failure: ScoringError, tries: int) -> float:
     if asked is not None:
         return min(max(asked, 0.0), _LONGEST_ASKED_DELAY) + spread * _FIRST_DELAY
     return float(min(_FIRST_DELAY * 2.0 ** min(tries, 20), _LONGEST_DELAY) * spread)
-
-
-def _checked(scores: Scores, rows: int, outputs: int) -> npt.NDArray[np.float64]:
-    values = scores.values
-    if values.ndim != 2 or len(values) != rows:
-        raise WrongAnswer(
-            f"Scoring failed: the prediction server gave {len(values)} predictions for {rows} rows; "
-            "check that the model keeps every row."
-        )
-    if values.shape[1] == 1 and outputs == 2:  # the last label's probability alone
-        values = np.hstack([1 - values, values])
-    if values.shape[1] != outputs:
-        raise WrongAnswer(
-            f"Scoring failed: the prediction server gave {values.shape[1]} values a row, not {outputs}; "
-            "check the deployment's class labels."
-        )
-    if scores.row_index is not None and not np.array_equal(scores.row_index, np.arange(rows)):
-        raise WrongAnswer("Scoring failed: the prediction server gave rows in another order than they were sent.")
-    return values

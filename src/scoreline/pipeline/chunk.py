@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,9 @@ from scoreline.pipeline.ask import Asker
 from scoreline.pipeline.pace import Pace
 from scoreline.pipeline.parse import ChunkParser, Parsed
 from scoreline.rows import arrow, csvout
-from scoreline.rows.columns import OutputColumns, unusable
-from scoreline.types import Counts, CsvDialect, RawChunk, Scores
+from scoreline.rows.columns import OutputColumns
+from scoreline.rows.scores import chosen, nothing, unusable
+from scoreline.types import Counts, CsvDialect, RawChunk, Scores, ScoringPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class ChunkWork:
         dialect: CsvDialect,
         pace: Pace,
         *,
-        outputs: int,
+        plan: ScoringPlan,
         row_level: bool,
     ) -> None:
         self._parser = parser
@@ -46,7 +47,7 @@ class ChunkWork:
         self._columns = columns
         self._dialect = dialect
         self._pace = pace
-        self._outputs = outputs
+        self._plan = plan
         self._row_level = row_level
 
     def __call__(self, raw: RawChunk) -> DoneChunk:
@@ -71,29 +72,28 @@ class ChunkWork:
         rows = _sound(parsed)
         batch = parsed.batch if len(rows) == parsed.rows else parsed.batch.take(arrow.numbers(rows))
         if not len(rows):
-            return self._nothing(), errors, 0.0
+            return nothing(self._plan), errors, 0.0
         try:
             answer = self._asker.ask(batch, row_level=self._row_level, too_large=lambda: self._pace.too_large(size))
         except DataRefused as problem:
             return self._all_failed(parsed, problem.message)
-        refused = answer.errors | {
-            row: message for row, message in unusable(answer.values).items() if row not in answer.errors
-        }
+        scores = answer.scores
+        scored = rows if scores.row_index is None else rows[scores.row_index]
+        refused = {int(rows[row]): message for row, message in answer.errors.items()}
+        useless = unusable(scores)
+        if useless:
+            refused |= {int(scored[row]): message for row, message in useless.items()}
+            keep = np.ones(len(scored), np.bool_)
+            keep[list(useless)] = False
+            scores, scored = chosen(scores, keep), scored[keep]
         if refused and not self._row_level:
             return self._all_failed(parsed, min(refused.items())[1])
-        errors |= {int(rows[row]): message for row, message in refused.items()}
-        if refused:
-            scored = np.ones(len(rows), np.bool_)
-            scored[list(refused)] = False
-            return Scores(answer.values[scored], row_index=rows[scored]), errors, answer.seconds
-        return Scores(answer.values, row_index=rows if errors else None), errors, answer.seconds
+        errors |= refused
+        return replace(scores, row_index=scored if errors else None), errors, answer.seconds
 
     def _all_failed(self, parsed: Parsed, message: str) -> tuple[Scores, dict[int, str], float]:
         """Without row-level handling one bad row takes its chunk with it."""
-        return self._nothing(), dict.fromkeys(range(parsed.rows), message), 0.0
-
-    def _nothing(self) -> Scores:
-        return Scores(np.empty((0, self._outputs)))
+        return nothing(self._plan), dict.fromkeys(range(parsed.rows), message), 0.0
 
 
 def _sound(parsed: Parsed) -> npt.NDArray[np.int64]:

@@ -28,8 +28,6 @@ from scoreline.types import (
     RawChunk,
     RunTicket,
     Scorer,
-    ScoringPlan,
-    TargetType,
 )
 
 POLL_SECONDS = 0.2  # a stop is noticed within this time
@@ -103,10 +101,10 @@ def _score(
 ) -> None:
     stopping = threading.Event()
     concurrency = max(1, ticket.pace.concurrency)
-    outputs = _outputs(ticket.plan)
+    plan = ticket.plan
     pace = Pace(ticket.pace)
-    asker = Asker(scorer, outputs, concurrency, stopping=stopping, limits=ticket.limits)
-    work = ChunkWork(parser, asker, columns, ticket.dialect, pace, outputs=outputs, row_level=ticket.errors.row_level)
+    asker = Asker(scorer, plan, concurrency, stopping=stopping, limits=ticket.limits)
+    work = ChunkWork(parser, asker, columns, ticket.dialect, pace, plan=plan, row_level=ticket.errors.row_level)
     tally = Tally(ticket.errors, progress.log, writer.counts)
     crew = Crew(
         source.chunks(writer.position.chunk, pace.target),
@@ -158,10 +156,6 @@ def _in_order(
             return
         if chunk is not None:
             yield chunk
-
-
-def _outputs(plan: ScoringPlan) -> int:
-    return 1 if plan.target_type is TargetType.REGRESSION else len(plan.class_labels)
 
 
 def _check_dialect(dialect: CsvDialect) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from scoreline.registry.settings import DeploymentSettings
-from scoreline.types import Feature, FeatureType, JsonObject, ModelInfo, TargetType
+from scoreline.types import ExtraOutput, Feature, FeatureType, JsonObject, ModelInfo, TargetType
 
 T = TypeVar("T")
 
@@ -203,6 +203,7 @@ def info_to_json(info: ModelInfo) -> JsonObject:
         "classLabels": None if info.class_labels is None else list(info.class_labels),
         "targetName": info.target_name,
         "outputs": info.outputs,
+        "extra": extra_to_json(info.extra),
     }
 
 
@@ -217,7 +218,18 @@ def info_from_json(document: Mapping[str, Any]) -> ModelInfo:
         class_labels=None if labels is None else tuple(str(label) for label in labels),
         target_name=document.get("targetName"),
         outputs=int(document.get("outputs", 1)),
+        extra=extra_from_json(document.get("extra") or ()),
     )
+
+
+def extra_to_json(extra: tuple[ExtraOutput, ...]) -> list[JsonObject]:
+    """Return a model's columns beside its predictions as JSON."""
+    return [{"name": each.name, "type": each.type.value} for each in extra]
+
+
+def extra_from_json(items: Iterable[Mapping[str, Any]]) -> tuple[ExtraOutput, ...]:
+    """Read such columns from JSON; raises KeyError, TypeError or ValueError."""
+    return tuple(ExtraOutput(str(item["name"]), FeatureType(item["type"])) for item in items)
 
 
 def features_to_json(features: tuple[Feature, ...]) -> list[JsonObject]:

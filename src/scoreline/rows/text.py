@@ -18,7 +18,9 @@ from scoreline.rows import arrow
 # Arrow writes an exponent from here on, Python only from 1e16.
 _ARROW_EXPONENT = 1e10
 _PYTHON_EXPONENT = 1e16
+_EXACT = 2.0**53  # from here on not every whole number is a float64
 _POINT_ZERO, _NOTHING, _MINUS_ZERO = map(arrow.text, (".0", "", "-0.0"))
+_TRUE, _FALSE = map(arrow.text, ("True", "False"))
 _SMALL = 1e-4  # below this Python writes an exponent
 
 # What Arrow writes for 1e-5 > |x| and how Python does.
@@ -44,6 +46,25 @@ def floats(values: npt.NDArray[np.float64]) -> pa.Array:
     text = _patch(text, whole, lambda _: _whole(values[whole]))
     text = _patch(text, large, lambda some: _rewrite(some, _LARGE_RULES))
     return _patch(text, tiny, lambda some: _rewrite(some, _TINY_RULES))
+
+
+def cells(column: pa.Array) -> pa.Array:
+    """Return the texts of a column of texts, numbers or truth values; null for null, nan and the infinities."""
+    if pa.types.is_floating(column.type):
+        return floats(arrow.values(column))
+    if pa.types.is_boolean(column.type):
+        return pc.if_else(column, _TRUE, _FALSE)
+    return column if column.type == pa.string() else pc.cast(column, pa.string())
+
+
+def whole_cells(column: pa.Array) -> pa.Array:
+    """Do what `cells` does, but write numbers without a fraction as whole ones, whatever type they come in."""
+    if not pa.types.is_floating(column.type):
+        return cells(column)
+    values = arrow.values(column)
+    with np.errstate(invalid="ignore"):
+        whole = (np.abs(values) < _EXACT) & (values == np.floor(values))
+    return _patch(floats(values), whole, lambda _: pc.cast(arrow.numbers(values[whole].astype(np.int64)), pa.string()))
 
 
 def _patch(text: pa.Array, mask: npt.NDArray[np.bool_], new: Callable[[pa.Array], pa.Array]) -> pa.Array:

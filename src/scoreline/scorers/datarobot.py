@@ -10,9 +10,9 @@ import pyarrow as pa
 from scoreline.errors import ModelCrashed, ScoringError, ServerUnavailable
 from scoreline.scorers import reasons
 from scoreline.scorers.foreign import CSV, ForeignScorer, Learned, csv_body
-from scoreline.scorers.replies import Reader, Values, numbers
+from scoreline.scorers.replies import Reader
 from scoreline.scorers.transport import Reply, refusal
-from scoreline.types import Feature, ModelInfo, ScoringPlan, ServerAddress
+from scoreline.types import Feature, ModelInfo, Scores, ScoringPlan, ServerAddress
 
 _BUSY = frozenset({502, 504, 570})
 _MODEL_HEADERS = ("x-scoreline-model", "x-datarobot-model-id")
@@ -49,7 +49,7 @@ class DataRobotScorer(ForeignScorer):
         """Return CSV with commas, the one dialect of this API."""
         return csv_body(batch)
 
-    def values(self, reply: Reply, rows: int) -> tuple[Values, str | None]:
+    def values(self, reply: Reply, rows: int) -> tuple[Scores, str | None]:
         """Read `data`; some installations name the model in a header."""
         document = reply.json()
         found = document.get("data") if isinstance(document, dict) else None
@@ -75,7 +75,7 @@ def open_scorer(server: ServerAddress, plan: ScoringPlan) -> DataRobotScorer:
     return DataRobotScorer(server, plan)
 
 
-def read(data: Any, rows: int, reader: Reader) -> Values:
+def read(data: Any, rows: int, reader: Reader) -> Scores:
     """Read the list of this API: for each row `rowId`, `prediction` and `predictionValues`.
 
     Raises WrongAnswer or ModelBroken.
@@ -85,10 +85,11 @@ def read(data: Any, rows: int, reader: Reader) -> Values:
     reader.check_count(len(data), rows)
     if any(item.get("rowId", place) != place for place, item in enumerate(data)):
         raise reader.wrong("rows in another order than they were sent")
-    if reader.outputs == 1:
-        return reader.shaped(numbers([item.get("prediction") for item in data], reader))
+    extra = reader.beside([item.get("extraModelOutput") or {} for item in data])
+    if reader.outputs <= 1:
+        return reader.scores([item.get("prediction") for item in data], extra)
     try:
         named = [{str(value["label"]): value["value"] for value in item["predictionValues"]} for item in data]
     except (KeyError, TypeError) as error:
         raise reader.wrong("rows without predictionValues") from error
-    return reader.named(named)
+    return reader.named(named, extra)

@@ -11,9 +11,8 @@ import pyarrow as pa
 from scoreline.errors import ScoringError, WrongAnswer
 from scoreline.scorers import datarobot
 from scoreline.scorers.foreign import CSV, ForeignScorer, Learned, csv_body, fingerprint
-from scoreline.scorers.replies import Values
 from scoreline.scorers.transport import Reply
-from scoreline.types import Feature, ModelInfo, ScoringPlan, ServerAddress, TargetType
+from scoreline.types import Feature, JsonObject, ModelInfo, Scores, ScoringPlan, ServerAddress, TargetType
 
 _LOOK_SECONDS = 10.0  # how old the model's identity may be
 _KINDS = {kind.casefold(): kind for kind in TargetType}
@@ -43,14 +42,26 @@ class DrumScorer(ForeignScorer):
         """CSV: DRUM refuses JSON."""
         return csv_body(batch)
 
-    def values(self, reply: Reply, rows: int) -> tuple[Values, str | None]:
+    def values(self, reply: Reply, rows: int) -> tuple[Scores, str | None]:
         """Read either form."""
         document = reply.json()
         if not isinstance(document, dict):
             raise self.reader.wrong("no object with predictions")
         if "data" in document:
             return datarobot.read(document["data"], rows, self.reader), None
-        return self.reader.rows(document.get("predictions"), rows), None
+        return self.reader.rows(document.get("predictions"), rows, self._beside(document, rows)), None
+
+    def _beside(self, document: JsonObject, rows: int) -> list[pa.Array]:
+        """Read `extraModelOutput`: names of columns, and a list of cells for each row."""
+        if not self.reader.extra:
+            return []
+        table = document.get("extraModelOutput")
+        try:
+            names, data = table["columns"], table["data"]  # type: ignore[index]  # None is caught like the rest
+            self.reader.check_count(len(data), rows)
+            return self.reader.beside([dict(zip(names, cells, strict=True)) for cells in data])
+        except (KeyError, TypeError, ValueError) as error:
+            raise self.reader.wrong("no table of columns beside the predictions") from error
 
     def model(self, seconds: float) -> str | None:
         """Return a fingerprint of what `/info/` says about the model."""

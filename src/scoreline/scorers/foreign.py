@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from scoreline.errors import DataRefused, InvalidRequest, ScoringError, TooLarge
 from scoreline.rows import arrow, csvout, jsonout, text
 from scoreline.scorers import reasons
-from scoreline.scorers.replies import Reader, Values
+from scoreline.scorers.replies import Reader
 from scoreline.scorers.transport import Reply, Transport, refusal
 from scoreline.types import (
     CsvDialect,
@@ -31,6 +31,7 @@ from scoreline.types import (
 CSV = "text/csv; charset=utf-8"
 JSON = "application/json"
 _LEARN_SECONDS = 15.0
+_MOST_TEXT = 256 << 20
 _DIALECT = CsvDialect()
 
 # Options of every kind of server.
@@ -99,16 +100,21 @@ class ForeignScorer:
             body,
             content_type=self.content_type,
             seconds=seconds,
-            most_bytes=(1 << 20) + rows * self.row_bytes * (1 + self.reader.outputs),
+            most_bytes=self._most_answer(rows),
         )
         if reply.status != 200:
             raise self.refusal(reply)
         try:
-            values, model = self.values(reply, rows)
+            scores, model = self.values(reply, rows)
         except ValueError as error:
             raise self.reader.wrong("no JSON") from error
-        self.reader.check_count(len(values), rows)
-        return Scores(values, model=model or before)
+        self.reader.check_count(len(scores.values), rows)
+        return replace(scores, model=model or before)
+
+    def _most_answer(self, rows: int) -> int:
+        if self.reader.outputs == 0 or self.reader.extra:  # texts have no size of their own
+            return _MOST_TEXT
+        return (1 << 20) + rows * self.row_bytes * (1 + self.reader.outputs)
 
     def close(self) -> None:
         """End calls in flight at once (they raise ServerUnavailable) and close all connections."""
@@ -128,7 +134,7 @@ class ForeignScorer:
         """Return the request for a batch. Raises DataRefused for a row that cannot be expressed."""
         raise NotImplementedError
 
-    def values(self, reply: Reply, rows: int) -> tuple[Values, str | None]:
+    def values(self, reply: Reply, rows: int) -> tuple[Scores, str | None]:
         """Return the predictions and the model's identity, if the answer tells it.
 
         Raises WrongAnswer, ModelBroken, or ValueError for an answer that is no JSON.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from scoreline.errors import DataRefused, ScorelineError, ServerUnavailable, WrongAnswer, one_line
-from scoreline.models import Model
+from scoreline.errors import DataRefused, ScorelineError, ServerUnavailable, one_line
+from scoreline.models import Model, scores
 from scoreline.types import ScoreOptions, Scores
 
 
@@ -17,11 +17,11 @@ class InProcessScorer:
         self._closed = False
 
     def score(self, features: pa.RecordBatch, options: ScoreOptions) -> Scores:  # noqa: ARG002 -- a call cannot be cut short
-        """Score one batch. Raises DataRefused, ModelBroken, WrongAnswer, or ServerUnavailable once closed."""
+        """Score one batch. Raises DataRefused, ModelBroken, or ServerUnavailable once closed."""
         if self._closed:
             raise ServerUnavailable("Scoring stopped: the model was closed.")
         try:
-            values = self._model.predict(features)
+            return scores(self._model, features)
         except ScorelineError:
             raise
         except MemoryError as error:
@@ -30,11 +30,6 @@ class InProcessScorer:
             raise DataRefused(
                 f"the model failed on the rows: {type(error).__name__}: {one_line(str(error), 300)}"
             ) from error
-        if len(values) != features.num_rows:
-            raise WrongAnswer(
-                f"Scoring failed: the model answered {len(values)} predictions for {features.num_rows} rows."
-            )
-        return Scores(values)
 
     def close(self) -> None:
         """Take no more calls."""

@@ -10,9 +10,8 @@ from scoreline.errors import AccessRefused, DataRefused, ScoringError, ServerUna
 from scoreline.rows import jsonout
 from scoreline.scorers import reasons
 from scoreline.scorers.foreign import CSV, JSON, ForeignScorer, Learned, csv_body, finite
-from scoreline.scorers.replies import Values
 from scoreline.scorers.transport import Reply, refusal
-from scoreline.types import Feature, ModelInfo, ScoringPlan, ServerAddress
+from scoreline.types import Feature, ModelInfo, Scores, ScoringPlan, ServerAddress
 
 # What MLflow calls mistakes of its own, whatever the status.
 _SERVER_FAULTS = frozenset({"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "RESOURCE_EXHAUSTED"})
@@ -48,7 +47,7 @@ class MlflowScorer(ForeignScorer):
         rows = jsonout.lists(finite(batch).columns)
         return b'{"dataframe_split":{"columns":%s,"data":[%s]}}' % (names, rows)
 
-    def values(self, reply: Reply, rows: int) -> tuple[Values, str | None]:
+    def values(self, reply: Reply, rows: int) -> tuple[Scores, str | None]:
         """Read `predictions`; older servers answer the bare list."""
         document = reply.json()
         found = document.get("predictions") if isinstance(document, dict) else document

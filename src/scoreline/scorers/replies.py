@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from operator import itemgetter
@@ -9,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from scoreline.errors import ModelBroken, WrongAnswer, one_line
-from scoreline.types import ScoringPlan, TargetType
+from scoreline.rows import arrow
+from scoreline.types import Scores, ScoringPlan, TargetType
 
 Values = npt.NDArray[np.float64]
-
-_CLASSES = frozenset({TargetType.BINARY, TargetType.MULTICLASS})
 
 
 class Reader:
@@ -30,23 +31,44 @@ class Reader:
 
     def __init__(self, plan: ScoringPlan, where: str, *, single: bool = False, advice: str = "") -> None:
         self._where = where
-        self._labels = plan.class_labels if plan.target_type in _CLASSES else ()
+        self._labels = plan.class_labels
         self._single = single and plan.target_type is TargetType.BINARY
         self._advice = advice
-        self.outputs = len(self._labels) or 1
+        self.outputs = plan.outputs
+        self.extra = tuple(each.name for each in plan.extra)
 
-    def rows(self, answer: Any, rows: int) -> Values:
-        """Read a list with one item for each row: a number, a list of numbers, or an object of class names."""
+    def rows(self, answer: Any, rows: int, extra: Sequence[pa.Array] | None = None) -> Scores:
+        """Read a list with one item for each row: a value, a list of numbers, or an object of names.
+
+        extra: the columns beside the predictions, where the answer has them elsewhere than in such objects.
+        """
         if not isinstance(answer, list):
             raise self.wrong("no list of predictions")
         self.check_count(len(answer), rows)
         if answer and isinstance(answer[0], dict):
+            if extra is None:
+                extra = self.beside(answer)
+                answer = [{k: v for k, v in item.items() if k not in self.extra} for item in answer]
             answer = self._by_name(answer)
-        return self.shaped(numbers(answer, self))
+        return self.scores(answer, extra or ())
 
-    def named(self, answer: Sequence[dict[str, Any]]) -> Values:
+    def named(self, answer: Sequence[dict[str, Any]], extra: Sequence[pa.Array] = ()) -> Scores:
         """Read an object of class names and probabilities for each row."""
-        return self.shaped(numbers(self._by_name(answer), self))
+        return self.scores(self._by_name(answer), extra)
+
+    def scores(self, answer: list[Any], extra: Sequence[pa.Array] = ()) -> Scores:
+        """Read one value, or one list of numbers, for each row."""
+        if len(extra) != len(self.extra):
+            raise self.wrong(f"no columns beside the predictions, where {', '.join(self.extra)} were expected")
+        if self.outputs == 0:
+            return Scores(np.empty((len(answer), 0)), texts(answer, self), tuple(extra))
+        return Scores(self.shaped(numbers(answer, self)), None, tuple(extra))
+
+    def beside(self, rows: Sequence[Any]) -> list[pa.Array]:
+        """Read the columns beside the predictions out of an object for each row."""
+        if self.extra and not all(isinstance(row, dict) for row in rows):
+            raise self.wrong("rows without columns beside the predictions")
+        return [column([row.get(name) for row in rows], self) for name in self.extra]
 
     def shaped(self, values: Values) -> Values:
         """Return [rows, outputs] of what has one row or one number for each row."""
@@ -123,6 +145,36 @@ def numbers(answer: list[Any], reader: Reader) -> Values:
         return found.astype(np.float64)
     except (ValueError, OverflowError) as error:
         raise reader.wrong("a number that is too large") from error
+
+
+def texts(answer: list[Any], reader: Reader) -> pa.Array:
+    """Return a list of texts, some of them perhaps null; anything else is refused."""
+    answer = [item[0] if isinstance(item, list) and len(item) == 1 else item for item in answer]
+    odd = next((item for item in answer if not isinstance(item, str | None)), None)
+    if odd is not None:
+        raise reader.broken(f"{odd!r} where a text was expected")
+    return _encoded(answer, reader)
+
+
+def column(cells: list[Any], reader: Reader) -> pa.Array:
+    """Return a column beside the predictions: of numbers or of truth values where all are such, else of texts."""
+    known = [cell for cell in cells if cell is not None]
+    if known and all(isinstance(cell, bool) for cell in known):
+        return _encoded([None if cell is None else str(cell) for cell in cells], reader)
+    if known and all(_is_number(cell) for cell in known):
+        return arrow.numbers(np.array([np.nan if cell is None else cell for cell in cells], np.float64))
+    return _encoded([_text(cell) for cell in cells], reader)
+
+
+def _text(cell: Any) -> str | None:
+    return cell if isinstance(cell, str | None) else json.dumps(cell, ensure_ascii=False)
+
+
+def _encoded(cells: list[str | None], reader: Reader) -> pa.Array:
+    try:
+        return arrow.texts(cells)
+    except UnicodeEncodeError as error:
+        raise reader.wrong("half of a surrogate pair, which is no text") from error
 
 
 def meaning(label: str) -> str | float:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from scoreline.errors import (
@@ -22,11 +21,13 @@ from scoreline.errors import (
 )
 from scoreline.rows import exchange
 from scoreline.scorers.transport import Reply, Transport, retry_after
-from scoreline.types import ScoreOptions, Scores, ScoringPlan, ServerAddress, TargetType
+from scoreline.types import ScoreOptions, Scores, ScoringPlan, ServerAddress
 
 # Beyond the numbers themselves: the schema and what Arrow adds to each column.
 _MORE_BYTES = 1 << 20
 _COLUMN_BYTES = 1 << 10
+# Texts have no size of their own: one batch's may be as large as this.
+_MOST_TEXT = 256 << 20
 
 
 def open_scorer(server: ServerAddress, plan: ScoringPlan) -> ScorelineScorer:
@@ -43,7 +44,8 @@ class ScorelineScorer:
     def __init__(self, server: ServerAddress, plan: ScoringPlan) -> None:
         self._url = f"{server.url.rstrip('/')}/scoreline/v1/packages/{server.package_id}/score"
         self._where = f"prediction server {server.url.rstrip('/')}"
-        self._outputs = len(plan.class_labels) if plan.target_type in _CLASSES else 1
+        self._outputs = plan.outputs
+        self._extra = tuple(each.name for each in plan.extra)
         self._transport = Transport(
             self._where, {"Authorization": f"Bearer {server.token}", "Accept": exchange.MEDIA_TYPE}
         )
@@ -55,36 +57,44 @@ class ScorelineScorer:
             exchange.encode(features).to_pybytes(),
             content_type=exchange.MEDIA_TYPE,
             seconds=options.timeout,
-            # Twice what is due, so that a reply of the wrong shape is still read and named as that.
-            most_bytes=_MORE_BYTES + 2 * self._outputs * (8 * features.num_rows + _COLUMN_BYTES),
+            most_bytes=self._most_bytes(features.num_rows),
         )
         if reply.status != 200:
             raise self._refusal(reply)
-        values = self._decode(reply.body)
-        if len(values) != features.num_rows:
+        scores = self._decode(reply.body)
+        found = len(scores.values)
+        if found != features.num_rows:
             raise WrongAnswer(
-                f"Scoring failed: the {self._where} answered {len(values)} predictions for {features.num_rows} rows."
+                f"Scoring failed: the {self._where} answered {found} predictions for {features.num_rows} rows."
             )
-        return Scores(values, model=reply.headers.get("x-scoreline-model"))
+        return replace(scores, model=reply.headers.get("x-scoreline-model"))
 
     def close(self) -> None:
         """End calls in flight at once (they raise ServerUnavailable) and close all connections."""
         self._transport.close()
 
-    def _decode(self, body: bytes) -> npt.NDArray[np.float64]:
-        """Float64 [rows, outputs]. Raises WrongAnswer or ModelBroken."""
+    def _most_bytes(self, rows: int) -> int:
+        """Twice what is due, so that a reply of the wrong shape is still read and named as that."""
+        if self._extra or self._outputs == 0:
+            return _MOST_TEXT
+        return _MORE_BYTES + 2 * self._outputs * (8 * rows + _COLUMN_BYTES)
+
+    def _decode(self, body: bytes) -> Scores:
+        """Raises WrongAnswer or ModelBroken."""
         try:
-            values = exchange.decode_values(body)
+            scores = exchange.decode_scores(body, self._extra)
         except ValueError as error:
             raise WrongAnswer(
-                f"Scoring failed: the {self._where} answered no table of numbers ({one_line(str(error), 100)})."
+                f"Scoring failed: the {self._where} answered no table of predictions ({one_line(str(error), 100)})."
             ) from error
-        if values.shape[1] != self._outputs:
+        found = scores.values.shape[1]
+        if found != self._outputs or (scores.text is None) is (self._outputs == 0):
+            gave = "text" if scores.text is not None else f"{found} columns"
             raise ModelBroken(
-                f"Scoring failed: the model answers {values.shape[1]} columns where its registration says "
-                f"{self._outputs}; register it again with its class labels."
+                f"Scoring failed: the model answers {gave} where its registration says {self._outputs or 'text'}; "
+                "register it again with its class labels."
             )
-        return values
+        return scores
 
     def _refusal(self, reply: Reply) -> ScoringError:
         """The error that a status means."""
@@ -108,4 +118,3 @@ class ScorelineScorer:
 
 
 _ABOUT_THE_MODEL: dict[Any, type[ScoringError]] = {"model": ModelBroken, "crash": ModelCrashed}
-_CLASSES = frozenset({TargetType.BINARY, TargetType.MULTICLASS})

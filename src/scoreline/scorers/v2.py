@@ -12,9 +12,9 @@ import pyarrow as pa
 from scoreline.errors import InvalidRequest, ScoringError
 from scoreline.rows import jsonout
 from scoreline.scorers.foreign import ForeignScorer, Learned, finite
-from scoreline.scorers.replies import Values, numbers
+from scoreline.scorers.replies import column, numbers
 from scoreline.scorers.transport import Reply
-from scoreline.types import Feature, FeatureType, ModelInfo, ScoringPlan, ServerAddress
+from scoreline.types import Feature, FeatureType, ModelInfo, Scores, ScoringPlan, ServerAddress
 
 _DATATYPES = {
     FeatureType.NUMERIC: "FP64",
@@ -77,13 +77,14 @@ class V2Scorer(ForeignScorer):
         # The parameter has MLServer put the columns together as a table; the others do not mind it.
         return b'{"parameters":{"content_type":"pd"},"inputs":[' + b",".join(tensors) + self._end
 
-    def values(self, reply: Reply, rows: int) -> tuple[Values, str | None]:
+    def values(self, reply: Reply, rows: int) -> tuple[Scores, str | None]:
         """Read the output that has the predictions; the model's version is its identity."""
         document = reply.json()
         outputs = document.get("outputs") if isinstance(document, dict) else None
         if not isinstance(outputs, list) or not all(isinstance(output, dict) for output in outputs):
             raise self.reader.wrong("no list of outputs")
-        return self._read(self._chosen(outputs), rows), _identity(document)
+        extra = [self._column(outputs, name, rows) for name in self.reader.extra]
+        return self._read(self._chosen(outputs), rows, extra), _identity(document)
 
     def refusal(self, reply: Reply) -> ScoringError:
         """MLServer answers 500 for bad rows, too."""
@@ -128,19 +129,30 @@ class V2Scorer(ForeignScorer):
 
     def _chosen(self, outputs: list[dict[str, Any]]) -> dict[str, Any]:
         named = {str(output.get("name")): output for output in outputs}
+        named = {name: output for name, output in named.items() if name not in self.reader.extra}
         if self._output in named:
             return named[self._output]
-        if self._output is None and len(outputs) == 1:
-            return outputs[0]
+        if self._output is None and len(named) == 1:
+            return next(iter(named.values()))
         known = next((name for name in _PROBABILITIES if name in named), None)
         if self._output is not None or known is None:
             raise self.reader.broken(f"the outputs {', '.join(named) or 'none'}")
         return named[known]
 
-    def _read(self, output: dict[str, Any], rows: int) -> Values:
+    def _column(self, outputs: list[dict[str, Any]], name: str, rows: int) -> pa.Array:
+        data = next((output.get("data") for output in outputs if output.get("name") == name), None)
+        if not isinstance(data, list):
+            raise self.reader.wrong(f"no output {name!r}")
+        self.reader.check_count(len(data), rows)
+        return column(data, self.reader)
+
+    def _read(self, output: dict[str, Any], rows: int, extra: list[pa.Array]) -> Scores:
         data, shape = output.get("data"), output.get("shape")
         if not isinstance(data, list) or not isinstance(shape, list) or not shape:
             raise self.reader.wrong("an output without data and shape")
+        if self.reader.outputs == 0:
+            self.reader.check_count(len(data), rows)
+            return self.reader.scores(data, extra)
         values = numbers(data, self.reader)
         try:
             self.reader.check_count(int(shape[0]), rows)
@@ -149,7 +161,7 @@ class V2Scorer(ForeignScorer):
             raise self.reader.wrong("an output whose data does not fit its shape") from error
         if whole is None:
             raise self.reader.wrong("an output whose data does not fit its shape")
-        return self.reader.shaped(whole)
+        return Scores(self.reader.shaped(whole), None, tuple(extra))
 
 
 def open_scorer(server: ServerAddress, plan: ScoringPlan) -> V2Scorer:

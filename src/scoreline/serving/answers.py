@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from scoreline.rows import csvout
-from scoreline.rows.columns import OutputColumns, unusable
-from scoreline.types import CsvDialect, JsonObject, Scores, ScoringPlan, TargetType
+from scoreline.rows.columns import OutputColumns
+from scoreline.rows.scores import unusable
+from scoreline.rows.shapes import label_thresholds
+from scoreline.types import Boundaries, CsvDialect, JsonObject, Scores, ScoringPlan, TargetType
 
-Values = npt.NDArray[np.float64]
 _SLICE = 4096  # rows that are Python objects at once
 
 
@@ -22,20 +22,31 @@ def csv_body(columns: OutputColumns, scores: Scores, source: Mapping[str, pa.Arr
     """Header and records, exactly as a batch job with the same plan writes them."""
     dialect = CsvDialect()
     rows = len(scores.values)
-    arrays = columns.build(scores, source, unusable(scores.values), rows)
+    arrays = columns.build(scores, source, unusable(scores), rows)
     head = csvout.header(columns.names, dialect)
     return head + csvout.records(arrays, dialect) if rows else head
 
 
-def json_body(plan: ScoringPlan, values: Values, passthrough: Mapping[str, pa.Array]) -> bytes:
+def json_body(plan: ScoringPlan, scores: Scores, passthrough: Mapping[str, pa.Array]) -> bytes:
     """`{"data": [...]}`, one record per row in order; a prediction that is no finite number is null."""
     describe = _DESCRIBE[plan.target_type](plan)
     parts = []
-    for start in range(0, len(values), _SLICE):
+    for start in range(0, len(scores.values), _SLICE):
         records = []
         carried = {name: column.slice(start, _SLICE).to_pylist() for name, column in passthrough.items()}
-        for i, cells in enumerate(values[start : start + _SLICE].tolist()):
-            record: JsonObject = {"rowId": start + i, **describe(cells), "deploymentApprovalStatus": "APPROVED"}
+        extra = [column.slice(start, _SLICE).to_pylist() for column in scores.extra]
+        for i, cells in enumerate(_rows(scores, start)):
+            record: JsonObject = {
+                "rowId": start + i,
+                **describe(cells),
+                "deploymentApprovalStatus": plan.approval or "APPROVED",
+            }
+            if plan.outliers is not None:
+                record["isOutlierPrediction"] = _outlier(cells[0], plan.outliers)
+            if extra:
+                record["extraModelOutput"] = {
+                    each.name: _plain(column[i]) for each, column in zip(plan.extra, extra, strict=True)
+                }
             if carried:
                 record["passthroughValues"] = {name: texts[i] for name, texts in carried.items()}
             records.append(record)
@@ -43,15 +54,41 @@ def json_body(plan: ScoringPlan, values: Values, passthrough: Mapping[str, pa.Ar
     return b'{"data":[' + b",".join(parts) + b"]}"
 
 
-Describe = Callable[[list[float]], JsonObject]
+Describe = Callable[[list[Any]], JsonObject]
 
 
-def _regression(plan: ScoringPlan) -> Describe:
-    def describe(cells: list[float]) -> JsonObject:
-        value = _finite(cells[0])
-        return {"prediction": value, "predictionValues": [{"label": plan.target_name, "value": value}]}
+def _rows(scores: Scores, start: int) -> list[list[Any]]:
+    """Return what the model gave for each row of a slice: its numbers, or its text."""
+    if scores.text is not None:
+        return [[text] for text in scores.text.slice(start, _SLICE).to_pylist()]
+    rows: list[list[Any]] = scores.values[start : start + _SLICE].tolist()
+    return rows
 
-    return describe
+
+def _outlier(value: float, usual: Boundaries) -> bool | None:
+    if not math.isfinite(value):
+        return None
+    below = usual.lower is not None and value < usual.lower
+    return below or (usual.upper is not None and value > usual.upper)
+
+
+def _plain(value: Any) -> Any:
+    return _finite(value) if isinstance(value, float) else value
+
+
+def _one(label: str) -> Callable[[ScoringPlan], Describe]:
+    """Describe a single value; without a label it has the target's name."""
+
+    def of_plan(plan: ScoringPlan) -> Describe:
+        name = label or plan.target_name
+
+        def describe(cells: list[Any]) -> JsonObject:
+            value = _plain(cells[0])
+            return {"prediction": value, "predictionValues": [{"label": name, "value": value}]}
+
+        return describe
+
+    return of_plan
 
 
 def _binary(plan: ScoringPlan) -> Describe:
@@ -60,7 +97,7 @@ def _binary(plan: ScoringPlan) -> Describe:
     side = labels.index(positive)
     negative = labels[1 - side]
 
-    def describe(cells: list[float]) -> JsonObject:
+    def describe(cells: list[Any]) -> JsonObject:
         probability = _finite(cells[side])
         chosen = other = None
         if probability is not None:
@@ -79,7 +116,7 @@ def _binary(plan: ScoringPlan) -> Describe:
 
 
 def _multiclass(plan: ScoringPlan) -> Describe:
-    def describe(cells: list[float]) -> JsonObject:
+    def describe(cells: list[Any]) -> JsonObject:
         values = [_finite(cell) for cell in cells]
         best = None if None in values else plan.class_labels[cells.index(max(cells))]
         return {
@@ -92,12 +129,31 @@ def _multiclass(plan: ScoringPlan) -> Describe:
     return describe
 
 
+def _multilabel(plan: ScoringPlan) -> Describe:
+    thresholds = label_thresholds(plan)
+
+    def describe(cells: list[Any]) -> JsonObject:
+        each = list(zip(plan.class_labels, map(_finite, cells), thresholds, strict=True))
+        found = [label for label, value, threshold in each if value is not None and value > threshold]
+        return {
+            "prediction": None if any(value is None for _, value, _ in each) else found,
+            "predictionValues": [
+                {"label": label, "value": value, "threshold": threshold} for label, value, threshold in each
+            ],
+        }
+
+    return describe
+
+
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
 _DESCRIBE: dict[TargetType, Callable[[ScoringPlan], Describe]] = {
-    TargetType.REGRESSION: _regression,
+    TargetType.REGRESSION: _one(""),
     TargetType.BINARY: _binary,
     TargetType.MULTICLASS: _multiclass,
+    TargetType.MULTILABEL: _multilabel,
+    TargetType.ANOMALY: _one("Anomaly Score"),
+    TargetType.TEXT_GENERATION: _one(""),
 }

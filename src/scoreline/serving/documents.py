@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from scoreline.errors import ServerUnavailable
-from scoreline.types import Feature, FeatureType, JsonObject, ModelInfo, ScoringPlan, TargetType
+from scoreline.types import (
+    Feature,
+    FeatureType,
+    JsonObject,
+    ModelInfo,
+    ScoringPlan,
+    TargetType,
+)
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -116,4 +123,5 @@ def info_to_json(info: ModelInfo) -> JsonObject:
         "classLabels": None if info.class_labels is None else list(info.class_labels),
         "targetName": info.target_name,
         "outputs": info.outputs,
+        "extra": [{"name": extra.name, "type": extra.type.value} for extra in info.extra],
     }

@@ -19,9 +19,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from scoreline import models
@@ -89,8 +87,8 @@ class Process:
         model, hit = self._shelf.take(request)
         assert descriptor is not None
         batch = _read_batch(descriptor, request["size"])
-        values = _predict(model, batch)
-        body = exchange.encode_values(values)
+        extra = [each.name for each in model.info.extra]
+        body = exchange.encode_scores(models.scores(model, batch), extra)
         _write(descriptor, body, request["size"])
         return {"hit": hit, "size": body.size, "rows": batch.num_rows}
 
@@ -99,22 +97,8 @@ class Process:
         sample = None
         if descriptor is not None:
             sample = _sample(os.pread(descriptor, request["size"], 0), model.info)
-        values = _predict(model, models.sample_batch(model.info) if sample is None else sample)
-        return {"info": info_to_json(model.info), "check": {"outputs": values.shape[1]}}
-
-
-def _predict(model: models.Model, batch: pa.RecordBatch) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Float64 [rows, outputs]. Raises DataRefused for the rows' fault, ModelBroken for a wrong shape."""
-    if batch.num_rows == 0:
-        return np.empty((0, model.info.outputs))
-    values = np.asarray(model.predict(batch), dtype=np.float64)
-    wanted = (batch.num_rows, model.info.outputs)
-    if values.shape != wanted:
-        raise ModelBroken(
-            f"The model answered {_shape(values.shape)} instead of {_shape(wanted)} (rows x outputs); "
-            "register it again."
-        )
-    return values
+        scores = models.scores(model, models.sample_batch(model.info) if sample is None else sample)
+        return {"info": info_to_json(model.info), "check": {"outputs": scores.values.shape[1]}}
 
 
 def _read_batch(descriptor: int, size: int) -> pa.RecordBatch:
@@ -145,10 +129,6 @@ def _sample(text: bytes, info: ModelInfo) -> pa.RecordBatch:
     if errors:
         raise DataRefused(f"The sample row does not fit the model: {next(iter(errors.values()))}.", 0)
     return batch
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape)) or "a single value"
 
 
 def _cause(error: BaseException) -> str:

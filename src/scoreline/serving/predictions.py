@@ -7,7 +7,6 @@ import dataclasses
 import time
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,6 +14,7 @@ from starlette.responses import Response
 from scoreline.errors import DataRefused, InvalidRequest, ServerUnavailable
 from scoreline.rows import cast, exchange
 from scoreline.rows.columns import OutputColumns
+from scoreline.rows.scores import nothing
 from scoreline.serving import answers, bodies, query, tables
 from scoreline.serving.callers import require_package
 from scoreline.serving.documents import Package
@@ -37,8 +37,8 @@ async def predict(request: Request) -> Response:
     plan = _plan(package, query.passthrough(request.query_params.multi_items()))
     async with predictor.admission():
         rows = await _rows(request, predictor, plan)
-        values, hit = await _score(request, predictor, package, rows)
-        body = await asyncio.to_thread(_answer, plan, rows, values, as_csv)
+        scores, hit = await _score(request, predictor, package, rows)
+        body = await asyncio.to_thread(_answer, plan, rows, scores, as_csv)
         large = rows.features.nbytes > _LARGE
         del rows
         if large:
@@ -111,24 +111,24 @@ def _bad_cells(errors: dict[int, str]) -> DataRefused:
     return DataRefused(f"The data does not fit the model: {shown}{more}.", rows[0])
 
 
-async def _score(request: Request, predictor: Predictor, package: Package, rows: _Rows) -> tuple[answers.Values, bool]:
-    """Values of all rows, and whether the model was loaded before; no rows are not worth a model."""
+async def _score(request: Request, predictor: Predictor, package: Package, rows: _Rows) -> tuple[Scores, bool]:
+    """Scores of all rows, and whether the model was loaded before; no rows are not worth a model."""
     if rows.count == 0:
-        return np.empty((0, max(1, len(package.plan.class_labels)))), True
+        return nothing(package.plan), True
     with predictor.memory.take() as shared:
         shared.append(memoryview(await asyncio.to_thread(exchange.encode, rows.features)))
         body, hit = await predictor.score(request, package, shared)
     try:
-        return exchange.decode_values(body), hit
+        return exchange.decode_scores(body, [each.name for each in package.plan.extra]), hit
     except ValueError as error:
         raise ServerUnavailable(f"A model process answered what is not Arrow ({error}); try again.") from error
 
 
-def _answer(plan: ScoringPlan, rows: _Rows, values: answers.Values, as_csv: bool) -> bytes:
+def _answer(plan: ScoringPlan, rows: _Rows, scores: Scores, as_csv: bool) -> bytes:
     if as_csv:
-        return answers.csv_body(rows.columns, Scores(values), rows.source)
+        return answers.csv_body(rows.columns, scores, rows.source)
     wanted = rows.columns.passthrough
-    return answers.json_body(plan, values, {name: rows.source[name] for name in wanted})
+    return answers.json_body(plan, scores, {name: rows.source[name] for name in wanted})
 
 
 def _wants_csv(accept: str) -> bool:

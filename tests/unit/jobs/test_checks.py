@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from scoreline import adapters
@@ -6,7 +8,7 @@ from scoreline.jobs import checks, plans
 from scoreline.jobs.model import Target
 from scoreline.jobs.spec import JobSpec
 from scoreline.settings import Settings
-from scoreline.types import ErrorPlan, Feature, FeatureType, RunLimits, TargetType
+from scoreline.types import Boundaries, ErrorPlan, Feature, FeatureType, RunLimits, TargetType
 from tests.unit.jobs.world import TARGET
 
 REGRESSION = Target("price", TargetType.REGRESSION, (Feature("rooms", FeatureType.INTEGER),))
@@ -35,7 +37,6 @@ NOT_BUILT = {
     "thresholdLow": 0,
     "explanationNumTopClasses": 1,
     "explanationClassNames": ["a"],
-    "predictionWarningEnabled": True,
     "timeseriesSettings": {"type": "forecast"},
     "batchJobType": "monitoring",
     "monitoringBatchPrefix": "p",
@@ -80,18 +81,59 @@ def test_classes_must_be_the_deployments():
     )
     assert "'d'" in message
     assert "'a', 'b', 'c'" in message
-    refused("includeProbabilitiesClasses", checks.check_target, spec(includeProbabilitiesClasses=["a"]), REGRESSION)
 
 
-def test_a_threshold_is_for_binary_targets():
-    checks.check_target(spec(predictionThreshold=0), TARGET)
-    for target in (REGRESSION, MULTICLASS):
-        refused("predictionThreshold", checks.check_target, spec(predictionThreshold=0.5), target)
+@pytest.mark.parametrize(
+    ("target", "asked", "ignored"),
+    [
+        (TARGET, {"predictionThreshold": 0, "includeProbabilities": False}, []),
+        (MULTICLASS, {"predictionThreshold": 0.5, "includeProbabilities": False}, ["predictionThreshold"]),
+        (REGRESSION, {"predictionThreshold": 0.5}, ["predictionThreshold"]),
+        (REGRESSION, {"includeProbabilities": False}, ["includeProbabilities"]),
+        (REGRESSION, {"includeProbabilitiesClasses": ["a"]}, ["includeProbabilitiesClasses"]),
+        (replace(MULTICLASS, type=TargetType.MULTILABEL), {"predictionThreshold": 1}, ["predictionThreshold"]),
+    ],
+)
+def test_options_for_other_targets_are_ignored_and_the_job_log_says_so(target, asked, ignored):
+    checks.check_target(spec(**asked), target)
+    notes = plans.scoring(spec(**asked), target).notes
+    assert [note.split()[0] for note in notes] == ignored
 
 
-def test_targets_without_output_columns_are_refused():
-    with pytest.raises(InvalidRequest, match="Anomaly"):
-        checks.check_target(spec(), Target("t", TargetType.ANOMALY, ()))
+@pytest.mark.parametrize("kind", [TargetType.UNSTRUCTURED, TargetType.AGENTIC_WORKFLOW])
+def test_targets_without_output_columns_are_refused(kind):
+    with pytest.raises(InvalidRequest, match=kind):
+        checks.check_target(spec(), Target("t", kind, ()))
+
+
+USUAL = Boundaries(1.0, 9.0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "warn", "boundaries", "outliers"),
+    [
+        (None, False, USUAL, None),
+        (None, True, USUAL, USUAL),
+        (None, True, None, None),
+        (False, True, USUAL, None),
+        (True, False, USUAL, USUAL),
+    ],
+)
+def test_outliers_are_marked_where_the_job_or_else_the_deployment_says_so(asked, warn, boundaries, outliers):
+    target = replace(REGRESSION, warn=warn, boundaries=boundaries)
+    checks.check_target(spec(predictionWarningEnabled=asked), target)
+    plan = plans.scoring(spec(predictionWarningEnabled=asked), target)
+    assert plan.outliers == outliers
+    assert len(plan.notes) == (warn and boundaries is None)
+
+
+def test_outliers_cannot_be_marked_without_boundaries_or_of_classes():
+    message = refused("predictionWarningEnabled", checks.check_target, spec(predictionWarningEnabled=True), REGRESSION)
+    assert "customBoundaries" in message
+    assert "--baseline" in message
+    target = replace(MULTICLASS, boundaries=USUAL)
+    message = refused("predictionWarningEnabled", checks.check_target, spec(predictionWarningEnabled=True), target)
+    assert "regression" in message
 
 
 def test_the_plan_takes_the_models_side_from_the_target_and_the_rest_from_the_spec():

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from scoreline.errors import InvalidRequest, SourceError, WrongAnswer
-from scoreline.rows.columns import OutputColumns, unusable
+from scoreline.rows.columns import OutputColumns
 from scoreline.types import Scores, ScoringPlan, TargetType
 
 BINARY = ScoringPlan(TargetType.BINARY, "churn", (), ("no", "yes"), "yes")
@@ -122,11 +122,11 @@ def test_passthrough_lists_and_all():
 
 def test_association_id_is_there_once():
     source = ["id", "key"]
-    assert OutputColumns(plan(RENT, association_id="key"), source).names == ("rent_PREDICTION", "key")
-    first = OutputColumns(plan(RENT, association_id="key", passthrough=("id",)), source)
+    assert OutputColumns(plan(RENT, association_id=("key",)), source).names == ("rent_PREDICTION", "key")
+    first = OutputColumns(plan(RENT, association_id=("key",), passthrough=("id",)), source)
     assert first.names == ("rent_PREDICTION", "key", "id")
-    assert OutputColumns(plan(RENT, association_id="key", passthrough="all"), source).names[1:] == ("id", "key")
-    assert OutputColumns(plan(RENT, association_id="none"), source).names == ("rent_PREDICTION",)
+    assert OutputColumns(plan(RENT, association_id=("key",), passthrough="all"), source).names[1:] == ("id", "key")
+    assert OutputColumns(plan(RENT, association_id=("none",)), source).names == ("rent_PREDICTION",)
 
 
 def test_scoring_a_scored_file_again():
@@ -166,13 +166,3 @@ def test_remapping_that_cannot_be_done():
 def test_header_with_a_name_twice():
     with pytest.raises(SourceError, match="'a' more than once"):
         OutputColumns(RENT, ["a", "b", "a"])
-
-
-def test_predictions_that_are_no_numbers():
-    assert unusable(np.array([[1.0, 2.0]])) == {}
-    assert list(unusable(np.array([[1.0, 2.0], [np.nan, 1.0], [1.0, np.inf]]))) == [1, 2]
-
-
-def test_other_target_types_are_refused_by_name():
-    with pytest.raises(InvalidRequest, match="Multilabel"):
-        OutputColumns(ScoringPlan(TargetType.MULTILABEL, "t", ()), [])

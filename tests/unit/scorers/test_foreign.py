@@ -234,7 +234,7 @@ def test_one_probability_for_each_row_has_to_be_said():
 
 def test_spellings_of_a_class_are_the_same_class():
     reader = Reader(ScoringPlan(TargetType.BINARY, "y", (), ("1", "0")), "server")
-    assert reader.rows([{"0.0": 0.1, "1.0": 0.9}], 1).tolist() == [[0.9, 0.1]]
+    assert reader.rows([{"0.0": 0.1, "1.0": 0.9}], 1).values.tolist() == [[0.9, 0.1]]
 
 
 def test_an_infinite_number_is_refused_by_row():

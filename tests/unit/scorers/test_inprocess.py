@@ -45,7 +45,7 @@ class Odd:
 @pytest.mark.parametrize(
     ("outcome", "kind"),
     [
-        (np.zeros((3, 1)), errors.WrongAnswer),
+        (np.zeros((3, 1)), errors.ModelBroken),
         (ValueError("no good"), errors.DataRefused),
         (errors.ModelBroken("broken"), errors.ModelBroken),
         (MemoryError(), errors.ServerUnavailable),

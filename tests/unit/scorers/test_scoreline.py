@@ -14,7 +14,7 @@ import pytest
 from scoreline import errors
 from scoreline.rows import exchange
 from scoreline.scorers import open_scorer
-from scoreline.types import ScoreOptions, ScoringPlan, ServerAddress, TargetType
+from scoreline.types import ScoreOptions, Scores, ScoringPlan, ServerAddress, TargetType
 
 PLAN = ScoringPlan(TargetType.BINARY, "y", (), ("no", "yes"))
 ROWS = pa.record_batch({"x": pa.array([1.0, 2.0])})
@@ -53,7 +53,7 @@ def server(status: int, body: bytes, headers=()):
 
 
 def answer(values) -> bytes:
-    return exchange.encode_values(np.array(values, dtype=float)).to_pybytes()
+    return exchange.encode_scores(Scores(np.array(values, dtype=float))).to_pybytes()
 
 
 def test_what_is_sent_and_what_comes_back():

@@ -14,7 +14,7 @@ NOTHING: dict[str, pa.Array] = {}
 
 
 def records(plan, values, passthrough=NOTHING):
-    return json.loads(json_body(plan, np.array(values), passthrough))["data"]
+    return json.loads(json_body(plan, Scores(np.array(values)), passthrough))["data"]
 
 
 def test_binary_json():
@@ -74,7 +74,7 @@ def test_json_of_many_rows_counts_on():
 
 def test_json_is_ascii():
     plan = ScoringPlan(TargetType.REGRESSION, "größe", ())
-    assert json_body(plan, np.ones((1, 1)), NOTHING).isascii()
+    assert json_body(plan, Scores(np.ones((1, 1))), NOTHING).isascii()
 
 
 def test_csv_has_the_columns_of_a_batch_job():
