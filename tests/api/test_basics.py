@@ -105,6 +105,131 @@ def test_json_is_read_strictly(api, body, status):
     assert len(response.text) < 2000
 
 
+@pytest.mark.parametrize(
+    ("body", "where", "what"),
+    [
+        (b'{"csvSettings": {"delimiter": ",", "delimiter": ";"}}', "csvSettings.delimiter", "twice"),
+        (b'{"a": [1, NaN]}', "a.1", "NaN"),
+        (b'{"a": [{"b": -Infinity}]}', "a.0.b", "-Infinity"),
+        (b'{"predictionThreshold": 1e999}', "predictionThreshold", "too large"),
+        (b'{"thresholdLow": -1e999}', "thresholdLow", "too large"),
+        (b'{"numConcurrent": ' + b"9" * 101 + b"}", "numConcurrent", "101 digits"),
+        (b'{"thresholdHigh": 0.' + b"1" * 200 + b"}", "thresholdHigh", "202 digits"),
+        (b'{"deploymentId": "\\ud800"}', "deploymentId", "surrogate"),
+        (b'{"columnNamesRemapping": {"\\udc00": "b"}}', "columnNamesRemapping.\\udc00", "surrogate"),
+        (b'{"passthroughColumns": ["a", "b\\u0000"]}', "passthroughColumns.1", "NUL"),
+        (b'{"a": 1,}', "", "line 1"),
+        (b'{"a": 01}', "", "line 1"),
+        (b"{'a': 1}", "", "line 1"),
+        (b'{"a": "\n"}', "", "line 1"),
+        (b'\xef\xbb\xbf{"a": 1}', "", "BOM"),
+        (b'{"a": 1} {"b": 2}', "", "Extra data"),
+        ('{"a": "é"}'.encode("latin-1"), "", "byte 7"),
+        ('{"a": 1}'.encode("utf-16"), "", "byte 0"),
+    ],
+)
+def test_what_is_not_strict_json_is_named_with_its_place(api, body, where, what):
+    with api.client() as client:
+        for path in ("batchPredictions/", "modelPackages/fromJSON/"):
+            response = client.post(path, content=body, headers={"Content-Type": "application/json"})
+            assert response.status_code == 400, response.text
+            assert where in response.json()["message"]
+            assert what in response.json()["message"]
+
+
+@pytest.mark.parametrize("text", ['"\\ud83d\\ude00"', '"😀"', '"é\\u00e9"'])
+def test_text_beyond_ascii_is_json(api, text):
+    body = f'{{"deploymentId": "{api.deployment_id}", "passthroughColumns": [{text}]}}'.encode()
+    with api.client() as client:
+        response = client.post("batchPredictions/", content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code == 202
+    assert response.json()["jobSpec"]["passthroughColumns"] == [json.loads(text)]
+
+
+def test_compressed_json_is_refused(api):
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    with api.client() as client:
+        response = client.post("batchPredictions/", content=b"{}", headers=headers)
+    assert response.status_code == 415
+    assert "gzip" in response.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field", "hint"),
+    [
+        ("batchPredictions/", {"passthroughColumn": ["a"]}, "passthroughColumn", "passthroughColumns"),
+        ("batchPredictions/", {"passthrough_columns": ["a"]}, "passthrough_columns", "passthroughColumns"),
+        ("batchPredictions/", {"csvSettings": {"delimeter": ","}}, "csvSettings.delimeter", "delimiter"),
+        ("batchPredictions/", {"intakeSettings": {"multiparts": True}}, "intakeSettings.multiparts", "multipart"),
+        ("batchPredictions/", {"intakeSettings": {"type": "localfile", "url": "x"}}, "intakeSettings.url", ""),
+        ("batchPredictions/", {"outputSettings": {"typ": "localFile"}}, "outputSettings.typ", "type"),
+        ("batchPredictions/", {"intakeSettings": {"type": "localFiles"}}, "intakeSettings.type", "localFile"),
+        ("batchPredictions/fromExisting/", {"predictionJobID": "1"}, "predictionJobID", "predictionJobId"),
+        ("deployments/fromModelPackage/", {"modelPackageid": "1", "label": "a"}, "modelPackageid", "modelPackageId"),
+        ("modelPackages/fromJSON/", {"name": "a", "target": {"nam": "b"}}, "target.nam", "name"),
+        ("modelPackages/fromJSON/", {"name": "a", "modelDescription": {"locatoin": "b"}}, "", "location"),
+    ],
+)
+def test_unknown_fields_are_refused_with_the_nearest_name(api, path, body, field, hint):
+    if path == "batchPredictions/":
+        body = {"deploymentId": api.deployment_id} | body
+    with api.client() as client:
+        response = client.post(path, json=body)
+    assert response.status_code == 422
+    assert hint in response.json()["message"]
+    assert not field or field in response.json()["errors"]
+
+
+def test_unknown_parameters_are_refused_everywhere(api):
+    job_id = api.job()["id"]
+    with api.client() as client:
+        for method, path in (
+            ("GET", f"batchPredictions/{job_id}/"),
+            ("DELETE", f"batchPredictions/{job_id}/"),
+            ("PUT", f"batchPredictions/{job_id}/csvUpload/"),
+            ("GET", "version/"),
+            ("POST", "batchPredictions/"),
+        ):
+            response = client.request(method, path, params={"hidden": 1})
+            assert response.status_code == 422, path
+            assert list(response.json()["errors"]) == ["hidden"]
+        assert client.get("ping/", params={"_": 1}).status_code == 200
+
+
+def test_head_is_get_without_the_body(api):
+    job_id = api.job()["id"]
+    with api.client() as client:
+        for path in ("version/", f"batchPredictions/{job_id}/", f"batchPredictions/{job_id}/download/"):
+            response = client.head(path)
+            assert response.status_code == 200
+            assert not response.content
+            assert response.headers["x-request-id"]
+        assert client.head("batchPredictions/0/").status_code == 404
+        assert client.head(f"batchPredictions/{job_id}/").headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("batchPredictions", {"GET", "HEAD", "OPTIONS", "POST"}),
+        ("batchPredictions/0/", {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH"}),
+        ("batchPredictions/0/csvUpload/part/0", {"OPTIONS", "PUT"}),
+    ],
+)
+def test_an_address_says_what_it_takes(api, path, methods):
+    with api.client() as client:
+        options, wrong = client.options(path), client.request("TRACE", path)
+    assert (options.status_code, wrong.status_code) == (204, 405)
+    for response in (options, wrong):
+        assert set(response.headers["allow"].split(", ")) == methods
+
+
+def test_nul_characters_in_addresses(api):
+    with api.client() as client:
+        assert client.get("batchPredictions/a%00b/").status_code == 404
+        assert client.get("deployments/?search=a%00").status_code == 422
+
+
 @pytest.mark.parametrize("kind", ["application/json; encoding=utf-8", "Application/JSON", None])
 def test_the_parameters_of_a_media_type_do_not_matter(api, kind):
     headers = {} if kind is None else {"Content-Type": kind}

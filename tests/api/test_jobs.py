@@ -120,7 +120,7 @@ REFUSED = [
     ({"explanationAlgorithm": "shap"}, "explanationAlgorithm", "not supported yet"),
     ({"timeseriesSettings": {"type": "forecast"}}, "timeseriesSettings", "not supported yet"),
     ({"predictionInstance": {"hostName": "h", "apiKey": "k"}}, "predictionInstance", "not supported yet"),
-    ({"predictionWarningEnabled": True}, "predictionWarningEnabled", "not supported yet"),
+    ({"predictionWarningEnabled": True}, "predictionWarningEnabled", "regression"),
     ({"monitoringColumns": {"predictionsColumns": "p"}}, "monitoringColumns", "not supported yet"),
     ({"deploymentId": None}, "deploymentId", "required"),
 ]

@@ -79,6 +79,11 @@ def _operation_id(route: APIRoute) -> str:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        allow = {"Allow": ", ".join(contract.methods_at(request.app.openapi(), request.url.path))}
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=allow)
+        error = HTTPException(405, headers=allow)
     return _answer(request, not_there(request, error))
 
 

@@ -14,9 +14,10 @@ from starlette.requests import Request
 from scoreline.access import Caller, require_right
 from scoreline.access.tokens import authenticate
 from scoreline.api.jsonio import json_body
+from scoreline.api.problems import WrongFields
 from scoreline.api.urls import Links
-from scoreline.api.wire.base import Wire
-from scoreline.errors import NotAuthenticated
+from scoreline.api.wire.base import Wire, nearest
+from scoreline.errors import NotAuthenticated, NotFound
 from scoreline.settings import Settings
 from scoreline.spool import Spool
 from scoreline.store import Store
@@ -77,9 +78,32 @@ class Call:
 
 
 def call_of(request: Request) -> Call:
-    """Authenticate; belongs in a thread, because it reads the database. Raises NotAuthenticated."""
+    """Authenticate; belongs in a thread, because it reads the database.
+
+    Raises NotAuthenticated; WrongFields for parameters that the route does not have; NotFound.
+    """
     here = installation(request)
-    return Call(request, authenticate(here.store, _secret(request)), Links(request), here)
+    caller = authenticate(here.store, _secret(request))
+    _check_address(request)
+    return Call(request, caller, Links(request), here)
+
+
+def _check_address(request: Request) -> None:
+    """Refuse parameters that the route does not describe: a filter that is misspelt would show too much."""
+    if "\0" in request.url.path:
+        raise NotFound("There is nothing at an address with a NUL character in it.")
+    if not request.url.query:
+        return
+    described = (getattr(request.scope.get("route"), "openapi_extra", None) or {}).get("parameters", ())
+    known = [parameter["name"] for parameter in described if parameter["in"] == "query"]
+    wrong = {}
+    for name, value in request.query_params.multi_items():
+        if name not in known:
+            wrong[name] = f"There is no parameter {name[:100]!r}{nearest(name, known) if known else ' here.'}"
+        elif "\0" in value:
+            wrong[name] = f"{name} holds a NUL character: remove it."
+    if wrong:
+        raise WrongFields(wrong)
 
 
 def _service_call(call: Annotated[Call, Depends(call_of)]) -> Call:

@@ -6,6 +6,7 @@ its answer with `answer`, its query and body with `calls.documented`; what is th
 
 from __future__ import annotations
 
+import functools
 import http
 import re
 from collections.abc import Iterator
@@ -105,6 +106,17 @@ def operations(document: JsonObject) -> Iterator[tuple[str, str, JsonObject]]:
         for method, operation in item.items():
             if method in _METHODS:
                 yield path, method, operation
+
+
+def methods_at(document: JsonObject, path: str) -> list[str]:
+    """Return the methods that an address takes, for the header `Allow`."""
+    found = {method.upper() for template, method, _ in operations(document) if _pattern(template).fullmatch(path)}
+    return sorted(found | {"OPTIONS"} | ({"HEAD"} if "GET" in found else set()))
+
+
+@functools.cache
+def _pattern(template: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)))
 
 
 def _problem() -> JsonObject:

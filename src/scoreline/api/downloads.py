@@ -18,7 +18,7 @@ from scoreline.api.calls import Called, Installation
 from scoreline.api.contract import answer
 from scoreline.api.guard import StreamBroken
 from scoreline.api.ranges import Part, Window
-from scoreline.api.receiving import in_thread
+from scoreline.api.receiving import in_thread, until_gone
 from scoreline.api.wire.jobs import COLLECTION
 from scoreline.errors import InvalidRequest, NotFound, SpoolError, StoreError
 from scoreline.jobs import service
@@ -116,7 +116,7 @@ class ResultStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI's signature
         """Send headers, blocks, and the end if there is one to be proud of. Raises StreamBroken."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        gone = asyncio.create_task(_gone(receive))
+        gone = asyncio.create_task(until_gone(receive))
         try:
             async for block in self._blocks(gone):
                 await send({"type": "http.response.body", "body": block, "more_body": True})
@@ -203,12 +203,6 @@ class ResultStream(Response):
 def _etag(job: Job) -> str:
     """Return what stands for the result's bytes: a job has one result, and what is sent of it never changes."""
     return f'"{job.id}"'
-
-
-async def _gone(receive: Receive) -> None:
-    """Return when the client has closed the connection."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _sleep(seconds: float, gone: asyncio.Task[None]) -> None:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from scoreline.api.calls import Call, Called, JsonBody, body_of, call_of, documented, query_of
 from scoreline.api.contract import answer
 from scoreline.api.jsonio import JsonResponse
+from scoreline.api.making import KEY, make_job
 from scoreline.api.paging import page
 from scoreline.api.wire import answers
 from scoreline.api.wire.jobs import (
@@ -30,14 +31,13 @@ from scoreline.jobs.spec import JobSpec
 
 router = APIRouter(prefix=f"/{COLLECTION}", tags=["batch predictions"])
 
-_FROM_API = "api"
 _CREATED = answer(answers.Job, 202, location=True)
 
 
-@router.post("/", status_code=202, responses=_CREATED, openapi_extra=documented(body=asked_schema()))
-def create_job(call: Called, body: JsonBody) -> Response:
+@router.post("/", status_code=202, responses=_CREATED, openapi_extra=documented(body=asked_schema(), headers=[KEY]))
+async def create_job(call: Called, body: JsonBody) -> Response:
     """Create a job."""
-    return _created(call, service.create(call.store, call.caller, JobSpec.from_document(body), source=_FROM_API))
+    return await make_job(call, body, lambda: JobSpec.from_document(body))
 
 
 @router.get("/", responses=answer(answers.Page[answers.Job]), openapi_extra=documented(query=JobQuery))
@@ -51,14 +51,21 @@ def list_jobs(call: Called, query: Annotated[JobQuery, Depends(query_of(JobQuery
     return JsonResponse(page(call.request, query, items, found.total))
 
 
-@router.post("/fromExisting/", status_code=202, responses=_CREATED, openapi_extra=documented(body=FromExisting))
-def repeat_job(call: Called, body: Annotated[FromExisting, Depends(body_of(FromExisting))]) -> Response:
+@router.post(
+    "/fromExisting/", status_code=202, responses=_CREATED, openapi_extra=documented(body=FromExisting, headers=[KEY])
+)
+async def repeat_job(call: Called, body: Annotated[FromExisting, Depends(body_of(FromExisting))]) -> Response:
     """Create a job with the settings of another one."""
-    old = service.get(call.store, call.caller, body.prediction_job_id)
-    return _created(call, service.create(call.store, call.caller, old.spec, source=_FROM_API))
+    old = body.prediction_job_id
+    return await make_job(call, body.model_dump(), lambda: service.get(call.store, call.caller, old).spec)
 
 
-@router.post("/fromJobDefinition/", status_code=202, responses=_CREATED, openapi_extra=documented(body=FromDefinition))
+@router.post(
+    "/fromJobDefinition/",
+    status_code=202,
+    responses=_CREATED,
+    openapi_extra=documented(body=FromDefinition, headers=[KEY]),
+)
 def run_definition(call: Called, body: Annotated[FromDefinition, Depends(body_of(FromDefinition))]) -> Response:  # noqa: ARG001 -- only who is known is told
     """Run a job definition; this version keeps none."""
     raise NotFound(
@@ -90,11 +97,6 @@ def abort_job(call: Called, job_id: str) -> Response:
     """Abort a job that is not over."""
     service.abort(call.store, call.caller, job_id)
     return Response(status_code=202)
-
-
-def _created(call: Call, job: Job) -> Response:
-    """Answer with a new job; `Location` ends in a slash, because the client cuts the id from it."""
-    return JsonResponse(_document(call, job), 202, {"Location": call.links.to(COLLECTION, job.id)})
 
 
 def _document(call: Call, job: Job) -> answers.Job:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,6 +18,7 @@ from scoreline.types import JsonObject
 MOST_BODY_BYTES = 1 << 20
 DEEPEST = 32
 _MOST_DIGITS = 100
+_LONGEST_SHOWN = 100
 
 
 class JsonResponse(Response):
@@ -35,8 +39,8 @@ def media_type(content_type: str | None) -> str:
 async def json_body(request: Request) -> JsonObject:
     """Read the request's body, a JSON object; an empty body is an empty object.
 
-    Raises HttpProblem 415 for another media type and 400 for what is not strict JSON; InvalidRequest for a body that is
-    too large, too deep or no object.
+    Raises HttpProblem 415 for another media type or a compressed body and 400 for what is not strict JSON;
+    InvalidRequest for a body that is too large, too deep or no object.
     """
     kind = media_type(request.headers.get("content-type"))
     body = bytearray()
@@ -47,7 +51,12 @@ async def json_body(request: Request) -> JsonObject:
     if not body:
         return {}
     if kind not in ("application/json", ""):
-        raise HttpProblem(415, f"The request's body is {kind!r}: send JSON with `Content-Type: application/json`.")
+        raise HttpProblem(
+            415, f"The request's body is {kind[:100]!r}: send JSON with `Content-Type: application/json`."
+        )
+    coding = request.headers.get("content-encoding", "").strip().lower()
+    if coding not in ("", "identity"):
+        raise HttpProblem(415, f"The request's body is compressed with {coding[:50]!r}: send JSON as it is.")
     document = parse(bytes(body))
     if not isinstance(document, dict):
         raise InvalidRequest("The request's body must be a JSON object.")
@@ -55,12 +64,15 @@ async def json_body(request: Request) -> JsonObject:
 
 
 def parse(body: bytes) -> Any:
-    """Parse JSON: no NaN, no key twice, no endless nesting. Raises HttpProblem 400, or InvalidRequest for nesting."""
+    """Parse JSON: no NaN, no key twice, no endless nesting, no number or text that others could not read.
+
+    Raises HttpProblem 400, which says where, or InvalidRequest for nesting.
+    """
     try:
         document = json.loads(
             body.decode("utf-8"),
             object_pairs_hook=_object,
-            parse_constant=_refuse_constant,
+            parse_constant=lambda word: _Flaw(f"{word} is not a JSON number"),
             parse_int=_integer,
             parse_float=_float,
         )
@@ -69,47 +81,72 @@ def parse(body: bytes) -> Any:
     except ValueError as exc:
         raise HttpProblem(400, f"The request's body is not valid JSON: {exc}.") from exc
     except RecursionError:
-        document = None
-        too_deep = True
-    else:
-        too_deep = _deeper(document, DEEPEST)
-    if too_deep:
-        raise InvalidRequest(f"The request's body is nested too deeply: at most {DEEPEST} levels are read.")
+        raise _too_deep() from None
+    for where, reason in _flaws(document, "", DEEPEST):
+        raise HttpProblem(400, f"The request's body is not valid JSON: {where or 'the body'} {reason}.")
     return document
 
 
-def _deeper(value: Any, levels: int) -> bool:
-    """Say whether arrays and objects are nested deeper than `levels`."""
-    if isinstance(value, dict):
-        inner = list(value.values())
-    elif isinstance(value, list):
-        inner = value
-    else:
-        return False
-    return levels == 0 or any(_deeper(item, levels - 1) for item in inner)
+@dataclass(frozen=True, slots=True)
+class _Flaw:
+    """Stands for a value that is not JSON, until its place is known. `key`: the one that is there twice."""
+
+    reason: str
+    key: str | None = None
 
 
-def _object(pairs: list[tuple[str, Any]]) -> JsonObject:
+def _flaws(value: Any, where: str, levels: int) -> Iterator[tuple[str, str]]:
+    """Yield place and reason of each flaw. Raises InvalidRequest for nesting deeper than `levels`."""
+    if isinstance(value, _Flaw):
+        yield where if value.key is None else _inside(where, value.key), value.reason
+    elif isinstance(value, str):
+        if reason := _unreadable(value):
+            yield where, reason
+    elif isinstance(value, dict | list):
+        if levels == 0:
+            raise _too_deep()
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in pairs:
+            place = _inside(where, str(key))
+            if isinstance(key, str) and (reason := _unreadable(key)):
+                yield place, f"as a key {reason}"
+            yield from _flaws(inner, place, levels - 1)
+
+
+def _inside(where: str, key: str) -> str:
+    """Return the place of a key, so that it can be shown."""
+    shown = key[:_LONGEST_SHOWN].encode("ascii", "backslashreplace").decode()
+    return f"{where[-_LONGEST_SHOWN:]}.{shown}" if where else shown
+
+
+def _unreadable(text: str) -> str | None:
+    """Say why a text cannot be stored or sent on, None when it can."""
+    if "\0" in text:
+        return "holds a NUL character"
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        return "holds half of a surrogate pair"
+    return None
+
+
+def _too_deep() -> InvalidRequest:
+    return InvalidRequest(f"The request's body is nested too deeply: at most {DEEPEST} levels are read.")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> JsonObject | _Flaw:
     found: JsonObject = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"the key {key[:100]!r} is there twice")
+            return _Flaw("is there twice", key)
         found[key] = value
     return found
 
 
-def _refuse_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is not a JSON number")
+def _integer(digits: str) -> int | _Flaw:
+    return _Flaw(f"is a number of {len(digits)} digits") if len(digits) > _MOST_DIGITS else int(digits)
 
 
-def _integer(digits: str) -> int:
+def _float(digits: str) -> float | _Flaw:
     if len(digits) > _MOST_DIGITS:
-        raise ValueError(f"a number has {len(digits)} digits")
-    return int(digits)
-
-
-def _float(digits: str) -> float:
+        return _Flaw(f"is a number of {len(digits)} digits")
     value = float(digits)
-    if value in (float("inf"), float("-inf")):
-        raise ValueError(f"the number {digits[:30]} is too large")
-    return value
+    return value if math.isfinite(value) else _Flaw(f"is too large a number: {digits[:30]}")

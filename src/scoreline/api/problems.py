@@ -96,7 +96,7 @@ def not_there(request: Request, error: HTTPException) -> HTTPException:
         text = f"There is nothing at {path[:200]}: the API's addresses begin with /api/v2/."
     elif error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
-        text = f"{method} is not possible at {path[:200]}" + (f": use {allowed}." if allowed else ".")
+        text = f"{method[:20]} is not possible at {path[:200]}: use {allowed}."
     else:
         phrase = http.HTTPStatus(error.status_code).phrase
         text = str(error.detail) if error.detail != phrase else f"{phrase}."

@@ -154,6 +154,12 @@ async def in_thread(here: Installation, work: Callable[P, T], *args: P.args, **k
     return await loop.run_in_executor(here.transfers, lambda: work(*args, **kwargs))
 
 
+async def until_gone(receive: Receive) -> None:
+    """Return when the client has closed the connection, or the answer is out."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 async def store_body(here: Installation, incoming: Incoming, sink: Sink, beat: Heartbeat) -> None:
     """Write the whole body to the sink.
 

@@ -5,16 +5,19 @@ Raises, beside what each says: NotFound for a job that the caller may not see, S
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from sqlalchemy.engine import Connection
+
 from scoreline.access import Caller, require_change, require_write, visible
 from scoreline.errors import Conflict, InvalidRequest, NotFound
-from scoreline.jobs import checks, states, subject, uploads
+from scoreline.jobs import checks, repeats, states, subject, uploads
 from scoreline.jobs import ledger as ledgers
 from scoreline.jobs import store as rows
 from scoreline.jobs.model import Job, JobState, UploadState, clock
+from scoreline.jobs.repeats import Ask
 from scoreline.jobs.spec import LOCAL_FILE, JobSpec
 from scoreline.jobs.store import ORDERS, JobFilter
 from scoreline.registry import packages
@@ -27,13 +30,26 @@ PART = 0
 """The part whose result is downloaded; a result in several parts is a later version's business."""
 
 
-def create(store: Store, caller: Caller, spec: JobSpec, *, source: str | None = "api") -> Job:
+def create(
+    store: Store,
+    caller: Caller,
+    spec: JobSpec,
+    *,
+    source: str | None = "api",
+    asked: Ask | None = None,
+    wanted: Callable[[], bool] = lambda: True,
+) -> Job:
     """Create a job; it scores with the model that `subject.choose` finds now, to its end.
 
-    `source` says where the request came from. Raises InvalidRequest for what cannot be done (naming the field),
-    NotFound for the deployment or model, Forbidden, Conflict when no prediction server is known.
+    source: where the request came from. asked: what the request was, so that one that comes again gets the job that it
+    made (see `repeats`). wanted: false when nobody waits for the answer any more; nothing is made then.
+
+    Raises InvalidRequest for what cannot be done (naming the field), NotFound for the deployment or model, Forbidden,
+    Conflict when no prediction server is known, or nobody waits.
     """
     require_write(caller)
+    if asked is not None and (made := repeats.known(store, caller, asked)):
+        return get(store, caller, made)
     checks.check_built(spec)
     chosen = subject.choose(store, caller, spec)
     target = chosen.target
@@ -60,11 +76,21 @@ def create(store: Store, caller: Caller, spec: JobSpec, *, source: str | None = 
         "created_at": moment,
     }
     with store.begin() as connection:
-        rows.insert(connection, values)
-        rows.add_log(connection, job_id, [f"Job created by {caller.username} at {clock(moment)}"])
-        if upload is UploadState.NONE:
-            states.enqueue(connection, job_id)
-    return get(store, caller, job_id)
+        earlier = None if asked is None else repeats.earlier(store, connection, caller, asked)
+        if earlier is None:
+            if not wanted():
+                raise Conflict("The client closed the connection before its job was made: no job was made.")
+            _insert(connection, values, caller, asked)
+    return get(store, caller, earlier or job_id)
+
+
+def _insert(connection: Connection, values: dict[str, Any], caller: Caller, asked: Ask | None) -> None:
+    rows.insert(connection, values)
+    rows.add_log(connection, values["id"], [f"Job created by {caller.username} at {clock(values['created_at'])}"])
+    if asked is not None:
+        repeats.note(connection, caller, asked, values["id"])
+    if values["upload_state"] is UploadState.NONE:
+        states.enqueue(connection, values["id"])
 
 
 def get(store: Store, caller: Caller, job_id: str) -> Job:

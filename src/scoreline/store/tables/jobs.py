@@ -80,6 +80,20 @@ job_logs = sa.Table(
     sa.Column("message", Text(), nullable=False),
 )
 
+# Requests that made a job, so that one that comes again is known. answer: pending, sent or lost.
+job_requests = sa.Table(
+    "job_requests",
+    metadata,
+    sa.Column("job_id", sa.String(24), sa.ForeignKey("jobs.id"), primary_key=True),
+    reference("owner_id", "users.id", index=False),
+    sa.Column("key_hash", sa.String(64), nullable=True),
+    sa.Column("body_hash", sa.String(64), nullable=False),
+    sa.Column("answer", sa.String(8), nullable=False),
+    moment("asked_at"),
+    sa.UniqueConstraint("owner_id", "key_hash"),
+    sa.Index("ix_job_requests_owner_id_body_hash", "owner_id", "body_hash"),
+)
+
 job_parts = sa.Table(
     "job_parts",
     metadata,
