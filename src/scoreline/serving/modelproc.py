@@ -18,6 +18,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,6 +29,8 @@ from scoreline.rows import arrow, cast, exchange
 from scoreline.serving import wire
 from scoreline.serving.documents import info_to_json
 from scoreline.types import JsonObject, ModelInfo
+
+_FIRST_TO_GO = "800"  # of 1000, to the kernel
 
 
 class Shelf:
@@ -137,7 +140,12 @@ def _cause(error: BaseException) -> str:
 
 
 def _harden() -> None:
-    """No core files with customers' rows, no reaction to the terminal's Ctrl-C, traces of crashes in the log."""
+    """No core files with customers' rows, no reaction to the terminal's Ctrl-C, traces of crashes in the log.
+
+    Without memory on the machine it is a model's process that ends, and not the database's or the API's.
+    """
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO, encoding="ascii")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
@@ -151,6 +159,8 @@ def _leave_with_the_front(sock: socket.socket) -> None:
         poll = select.poll()
         poll.register(sock.fileno(), 0)  # hang-ups are always reported
         poll.poll()
+        if os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)  # with all that a model has started
         os._exit(0)
 
     threading.Thread(target=watch, name="front-watch", daemon=True).start()

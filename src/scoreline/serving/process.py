@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ from scoreline.serving.environment import child_environment
 from scoreline.types import JsonObject
 
 _READ = 1 << 18
+_LAST_READS = 64  # of what a child said before its end
+_LEAVE_SECONDS = 2.0  # for a child that is told to go
 
 
 class NotStarted(Exception):
@@ -56,9 +60,12 @@ class ModelProcess:
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
+                process_group=0,  # so that what a model has started goes with it
             )
         self._socket.setblocking(False)
         self._loop.add_reader(self._socket.fileno(), self._readable)
+        # The socket alone does not tell the child's end: a process that a model has forked may hold it, too.
+        threading.Thread(target=self._watch, name=f"end of {self.pid}", daemon=True).start()
 
     @property
     def pid(self) -> int:
@@ -128,7 +135,7 @@ class ModelProcess:
         self._stopped = self._reason is None
         self._reason = self._reason or "was stopped"
         if self._pending:
-            self._process.kill()
+            self._end_group()
         self._hang_up()
         await self.ended()
 
@@ -137,19 +144,21 @@ class ModelProcess:
         return await asyncio.shield(self._ended)
 
     def _readable(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._read()
+
+    def _read(self) -> None:
+        """Take a piece of what the child says. Raises BlockingIOError when it says nothing."""
         try:
             data = self._socket.recv(_READ)
-        except BlockingIOError:
-            return
-        except OSError:
+        except ConnectionError:
             data = b""
         try:
-            messages = list(self._unpacker.feed(data))
+            for message in self._unpacker.feed(data):
+                self._answered(message)
         except ValueError as error:
             self._kill(f"answered nonsense ({error})")
-            return
-        for message in messages:
-            self._answered(message)
+            data = b""  # nothing after that means anything
         if not data:
             self._hang_up()
 
@@ -177,20 +186,41 @@ class ModelProcess:
 
     def _kill(self, reason: str) -> None:
         self._reason = self._reason or reason
-        self._process.kill()
+        self._end_group()
+
+    def _end_group(self) -> None:
+        """End the child and what it has started; its number stays its own until `_exited`."""
+        if not self._ended.done():
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # Darwin says the latter of a group of dead
+                os.killpg(self.pid, signal.SIGKILL)
 
     def _hang_up(self) -> None:
-        """Stop listening, wait for the exit code in a thread, then fail what is still unanswered."""
+        """Stop listening; the child goes by itself, or is ended soon."""
         if self._socket.fileno() < 0:
             return
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
-        self._reaper = self._loop.create_task(self._reap())
+        self._loop.call_later(_LEAVE_SECONDS, self._end_group)
 
-    async def _reap(self) -> None:
-        code = await asyncio.to_thread(_wait, self._process)
+    def _watch(self) -> None:
+        """Wait for the child's end, in a thread; it stays a zombie, so that its number is not given to another."""
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._exited)
+
+    def _exited(self) -> None:
+        """Take the child's last words, then fail what is still unanswered."""
+        self._end_group()
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(_LAST_READS):
+                if self._socket.fileno() < 0:
+                    break
+                self._read()
+        self._hang_up()
         if self._clock is not None:
             self._clock.cancel()
+        code = self._process.wait()
         reason = self._reason or f"ended by {_exit_text(code)}"
         self._ended.set_result(reason)
         if not self.ready.done():
@@ -208,14 +238,6 @@ class ModelProcess:
         if self._stopped:
             return ServerUnavailable(f"The model process {reason}; try again in a moment.")
         return ModelCrashed(f"The model's process {reason}.")
-
-
-def _wait(process: subprocess.Popen[bytes]) -> int:
-    try:
-        return process.wait(2)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
 
 
 def _exit_text(code: int) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import signal
+import stat
 import sys
 import time
 from pathlib import Path
@@ -19,6 +21,7 @@ FEATURES = [
     {"name": "z", "type": "numeric", "nullable": True},
 ]
 CRASH, HANG, RAISE, SLOW, EXIT = 666.0, 667.0, 668.0, 669.0, 670.0
+FORK, FORK_AND_END, JUNK, CLOSE = 671.0, 672.0, 673.0, 674.0
 
 
 def sha256(name: str) -> str:
@@ -60,7 +63,33 @@ class Moody(RegressorMixin, BaseEstimator):
             sys.exit(3)
         if (x == RAISE).any():
             raise ValueError("this row is no good")
+        for sign, act in ((FORK, fork), (FORK_AND_END, fork_and_end), (JUNK, junk), (CLOSE, close)):
+            if (x == sign).any():
+                act()
         return 2 * x
+
+
+def fork():
+    """Leave a process behind that has all that this one has open."""
+    if os.fork() == 0:
+        time.sleep(1000)
+
+
+def fork_and_end():
+    fork()
+    os._exit(5)
+
+
+def junk():
+    """Write what is no message into every socket."""
+    for descriptor in range(3, 64):
+        with contextlib.suppress(OSError):
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                os.write(descriptor, b"\xff" * 5000)
+
+
+def close():
+    os.closerange(3, 64)
 
 
 def moody(path: Path) -> None:
