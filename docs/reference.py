@@ -38,10 +38,9 @@ def adapters() -> str:
     """Every intake and output type of the API, and whether it is built."""
     lines = ["| type | what it is | intake | output |", "| --- | --- | --- | --- |"]
     for name, entry in REGISTRY.items():
-        if entry.api:
-            built = "yes" if entry.module else "not yet"
-            read, write = (built if can else "–" for can in (entry.read, entry.write))
-            lines.append(f"| `{name}` | {entry.help} | {read} | {write} |")
+        built = "yes" if entry.module else "not yet"
+        read, write = (built if can else "–" for can in (entry.read, entry.write))
+        lines.append(f"| `{name}` | {entry.help} | {read} | {write} |")
     return "\n".join(lines)
 
 

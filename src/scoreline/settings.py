@@ -72,6 +72,11 @@ class Settings(BaseSettings):
     min_free_bytes: int = Field(
         256 << 20, ge=0, description="Free disk space below which new uploads and results are refused."
     )
+    files_dir: Path | None = Field(
+        None,
+        description="Folder whose files jobs may read and write (type `filesystem`), the same for API and workers; "
+        "without it, none.",
+    )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
     @property

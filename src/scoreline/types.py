@@ -307,13 +307,17 @@ class RunTicket:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """How far a run is, for the people who watch it. bytes_in counts source bytes that are durably scored."""
+    """How far a run is, for the people who watch it.
+
+    bytes_in counts source bytes that are durably scored; bytes_total is the source's size, None while it is not known.
+    """
 
     counts: Counts
     bytes_in: int
     bytes_out: int
     in_flight: int = 0
     chunk_bytes: int = 0
+    bytes_total: int | None = None
 
 
 class ByteIntake(Protocol):

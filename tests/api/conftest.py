@@ -24,8 +24,10 @@ def api(module_api):
 
 @pytest.fixture(scope="package")
 def server(tmp_path_factory):
-    """A whole installation, for the tests that score with the official client."""
-    with running_server(tmp_path_factory.mktemp("server")) as server:
+    """A whole installation, for the tests that score with the official client; the folder `files` is open to jobs."""
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "files").mkdir()
+    with running_server(folder, SCORELINE_FILES_DIR=str(folder / "files")) as server:
         yield server
 
 

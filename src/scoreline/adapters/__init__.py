@@ -41,7 +41,7 @@ REGISTRY: dict[str, Entry] = {
     "trino": Entry("Tables behind Trino.", can=_TABLES),
     "recipe": Entry("The rows of a wrangling recipe.", write=False),
     "tableau": Entry("A data source on a Tableau server.", read=False, can=Capabilities(formats=())),
-    "filesystem": Entry("Files on this machine; for the command line only.", module="filesystem", api=False),
+    "filesystem": Entry("Files on the worker's machine, below a folder that the operator opens.", module="filesystem"),
 }
 
 _SPELLINGS = {name.lower(): name for name in REGISTRY} | {"local_file": "localFile", "file_system": "filesystem"}
@@ -75,13 +75,9 @@ def canonical(kind: str) -> str:
     return found
 
 
-def names(side: str, *, api: bool = True) -> list[str]:
-    """Return the types that are built for a side, "intake" or "output"; with `api`, only those that jobs may use."""
-    return [
-        name
-        for name, entry in REGISTRY.items()
-        if entry.module and getattr(entry, _SIDES[side]) and (entry.api or not api)
-    ]
+def names(side: str) -> list[str]:
+    """Return the types that are built for a side, "intake" or "output"."""
+    return [name for name, entry in REGISTRY.items() if entry.module and getattr(entry, _SIDES[side])]
 
 
 def not_built(kind: str, side: str) -> str | None:
@@ -97,8 +93,6 @@ def not_built(kind: str, side: str) -> str | None:
         return f"Type {name} is no {side}, only an {other}; {use}."
     if entry.module is None:
         return f"Type {name} is not built yet in this version of Scoreline as {side}; {use}."
-    if not entry.api:
-        return f"Type {name} is not open to jobs of the API as {side}; {use}."
     return None
 
 

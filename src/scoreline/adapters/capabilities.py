@@ -45,12 +45,11 @@ class Capabilities:
 class Entry:
     """One line of the registry.
 
-    module: file in this folder, or None while the adapter is not built. api: jobs of the API may use it.
+    module: file in this folder, or None while the adapter is not built.
     """
 
     help: str
     read: bool = True
     write: bool = True
     module: str | None = None
-    api: bool = True
     can: Capabilities = Capabilities()

@@ -1,6 +1,8 @@
-"""filesystem: files of this machine, and `-` for standard input and output; for the command line only.
+"""filesystem: files of the machine that the run is on.
 
-How the target is written stands in `targets.py`.
+The command line reads and writes any file, pipes, and standard input and output (`-`). Jobs of the API name files below
+the folder that the operator opened, the setting `root`; see `rooted.py`. How the target is written stands in
+`targets.py`.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from scoreline.adapters import rooted
 from scoreline.adapters.targets import FileOutput, StreamOutput
 from scoreline.errors import RunStopped, SourceError
 from scoreline.spool import Spool
@@ -27,12 +30,16 @@ class FileIntake:
     """The bytes of one file, or of a pipe."""
 
     def __init__(self, ticket: RunTicket, spool: Spool) -> None:  # noqa: ARG002 -- nothing is staged
-        """Open the file `path`. Raises SourceError when there is none, or it may not be read."""
+        """Open the file `path`, below `root` if that is given. Raises SourceError."""
         self._path = str(ticket.intake["path"])
+        root = ticket.intake.get("root")
         self._closed = threading.Event()
         self._reading = threading.Lock()
         with _source_words(self._path):
-            handle = os.dup(0) if self._path == _STREAM else os.open(self._path, os.O_RDONLY)
+            if root is not None:
+                handle = rooted.source(str(root), self._path)
+            else:
+                handle = os.dup(0) if self._path == _STREAM else os.open(self._path, os.O_RDONLY)
             self._file = os.fdopen(handle, "rb", 0)
         status = os.fstat(self._file.fileno())
         self._size = status.st_size if stat.S_ISREG(status.st_mode) else None
@@ -83,8 +90,14 @@ def open_intake(ticket: RunTicket, spool: Spool) -> FileIntake:
 
 
 def open_output(ticket: RunTicket, spool: Spool) -> FileOutput | StreamOutput:  # noqa: ARG001 -- nothing is staged
-    """Open the ticket's target: a file that appears whole, or a stream for `-`, pipes and devices."""
+    """Open the ticket's target: a file that appears whole, or a stream for `-`, pipes and devices.
+
+    Raises OutputError for a path that leads out of `root`.
+    """
     path = str(ticket.output["path"])
+    root = ticket.output.get("root")
+    if root is not None:
+        return FileOutput(rooted.target(str(root), path), ticket.job_id, shown=path)
     target = Path(path)
     if path == _STREAM or (target.exists() and not target.is_file() and not target.is_dir()):
         return StreamOutput(path)

@@ -25,9 +25,10 @@ _STREAM = "-"
 class FileOutput:
     """One target file, made whole by `commit`. Blocks come in the order of their chunks."""
 
-    def __init__(self, path: str, job_id: str) -> None:
-        """Write to the file `path`; a link is followed, so that it stays a link."""
-        self._path = path
+    def __init__(self, path: str, job_id: str, *, shown: str | None = None) -> None:
+        """Write to the file `path`, called `shown` in messages; a link is followed, so that it stays a link."""
+        self._path = shown or path
+        self._given = path
         self._job = job_id
         self._target = Path(path)
         self._hidden = Path(path)
@@ -38,7 +39,7 @@ class FileOutput:
     def prepare(self) -> JsonObject:
         """Return target and temporary name. Raises OutputError when the target cannot be a file there."""
         with _words(self._path):
-            target = Path(os.path.realpath(self._path))
+            target = Path(os.path.realpath(self._given))
             if target.is_dir():
                 raise OutputError(f"Output: {self._path} is a folder; name a file in it.")
             if not target.parent.is_dir():

@@ -39,7 +39,13 @@ async def make_job(call: Call, body: JsonObject, spec: Callable[[], JobSpec]) ->
 
     def make() -> Response:
         job = service.create(
-            call.store, call.caller, spec(), source=_FROM_API, asked=asked, wanted=lambda: not gone.done()
+            call.store,
+            call.caller,
+            spec(),
+            source=_FROM_API,
+            asked=asked,
+            wanted=lambda: not gone.done(),
+            files_open=call.installation.settings.files_dir is not None,
         )
         document = job_document(job, service.logs_of(call.store, [job])[job.id], call.links)
         location = {"Location": call.links.to(COLLECTION, job.id)}  # the client cuts the id from it

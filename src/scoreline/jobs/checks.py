@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scoreline import adapters
+from scoreline.adapters import rooted
 from scoreline.errors import InvalidRequest
 from scoreline.jobs import plans
 from scoreline.jobs.fields import Fields
 from scoreline.jobs.model import Target
-from scoreline.jobs.spec import FILE_INTAKE, LOCAL_FILE, JobSpec
+from scoreline.jobs.spec import FILE_INTAKE, FILESYSTEM, LOCAL_FILE, JobSpec
 from scoreline.rows.shapes import generated_columns
-from scoreline.types import TargetType
+from scoreline.types import JsonObject, TargetType
 
 
-def check_built(spec: JobSpec) -> None:
-    """Raise InvalidRequest, naming the field, when the spec asks for something that this version cannot do."""
+def check_built(spec: JobSpec, *, files_open: bool = False) -> None:
+    """Raise InvalidRequest, naming the field, when the spec asks for something that this version cannot do.
+
+    files_open: whether the operator opened a folder to jobs of type filesystem.
+    """
     for field, asked in _not_built(spec):
         if asked:
             raise InvalidRequest(
@@ -27,6 +31,8 @@ def check_built(spec: JobSpec) -> None:
     ):
         if sentence := adapters.not_built(kind, side):
             raise InvalidRequest(sentence, f"{field}.type")
+        if kind == FILESYSTEM:
+            _check_file(getattr(spec, side), field, files_open=files_open)
     if spec.intake_type == LOCAL_FILE:
         settings = Fields(spec.intake, "intakeSettings.")
         settings.only(("type", *FILE_INTAKE))
@@ -34,6 +40,24 @@ def check_built(spec: JobSpec) -> None:
             settings.flag(name, default=default)
     if spec.output_type == LOCAL_FILE:
         Fields(spec.output, "outputSettings.").only(("type",))
+
+
+def _check_file(given: JsonObject, field: str, *, files_open: bool) -> None:
+    if not files_open:
+        raise InvalidRequest(
+            "Type filesystem is not open here: the operator opens a folder to jobs by the setting SCORELINE_FILES_DIR; "
+            "use localFile.",
+            f"{field}.type",
+        )
+    settings = Fields(given, f"{field}.")
+    settings.only(("type", "path"))
+    path = settings.text("path")
+    if path is None:
+        raise InvalidRequest(f"{field}.path is required: it names a file in the folder that is open.", f"{field}.path")
+    try:
+        rooted.check(path)
+    except InvalidRequest as exc:
+        raise InvalidRequest(f"{field}.{exc.message}", f"{field}.path") from exc
 
 
 def not_built() -> frozenset[str]:

@@ -38,11 +38,13 @@ def create(
     source: str | None = "api",
     asked: Ask | None = None,
     wanted: Callable[[], bool] = lambda: True,
+    files_open: bool = False,
 ) -> Job:
     """Create a job; it scores with the model that `subject.choose` finds now, to its end.
 
     source: where the request came from. asked: what the request was, so that one that comes again gets the job that it
     made (see `repeats`). wanted: false when nobody waits for the answer any more; nothing is made then.
+    files_open: whether the operator opened a folder to jobs that read or write files.
 
     Raises InvalidRequest for what cannot be done (naming the field), NotFound for the deployment or model, Forbidden,
     Conflict when no prediction server is known, or nobody waits.
@@ -50,7 +52,7 @@ def create(
     require_write(caller)
     if asked is not None and (made := repeats.known(store, caller, asked)):
         return get(store, caller, made)
-    checks.check_built(spec)
+    checks.check_built(spec, files_open=files_open)
     chosen = subject.choose(store, caller, spec)
     target = chosen.target
     checks.check_target(spec, target)

@@ -19,6 +19,7 @@ from scoreline.jobs.fields import Fields
 from scoreline.types import CsvDialect, JsonObject
 
 LOCAL_FILE = "localFile"
+FILESYSTEM = "filesystem"
 FILE_INTAKE = {"multipart": False, "async": True}
 """The flags of a localFile intake, with their defaults."""
 

@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection
 from scoreline.jobs import store
 from scoreline.jobs.model import JobState, UploadState, clock
 from scoreline.store import now
+from scoreline.store.tables import BigInt
 from scoreline.store.tables.jobs import jobs
 from scoreline.store.tables.registry import prediction_servers
 from scoreline.types import Counts, Snapshot
@@ -117,7 +118,7 @@ def renew(connection: Connection, run: Run, snapshot: Snapshot | None) -> bool:
     """Show that the run's worker lives, and how far the run is. Counters never go back."""
     values: dict[str, Any] = {"lease_beat": jobs.c.lease_beat + 1}
     if snapshot is not None:
-        values |= grown(snapshot.counts, snapshot.bytes_in, snapshot.bytes_out)
+        values |= grown(snapshot.counts, snapshot.bytes_in, snapshot.bytes_out, snapshot.bytes_total)
     return _changed(connection, jobs.update().where(held(run)).values(values))
 
 
@@ -220,8 +221,11 @@ def state_of(connection: Connection, job_id: str) -> JobState | None:
     return None if state is None else JobState(state)
 
 
-def grown(counts: Counts, bytes_in: int | None, bytes_out: int) -> dict[str, Any]:
-    """Return new values for the counters, none of them smaller than before. With `bytes_in`, the percentage, too."""
+def grown(counts: Counts, bytes_in: int | None, bytes_out: int, total: int | None = None) -> dict[str, Any]:
+    """Return new values for the counters, none of them smaller than before.
+
+    With `bytes_in`, the percentage, too: of `total` bytes, or of those that an upload has or was announced with.
+    """
     values = {
         "rows_read": larger(jobs.c.rows_read, counts.read),
         "rows_scored": larger(jobs.c.rows_scored, counts.scored),
@@ -232,7 +236,8 @@ def grown(counts: Counts, bytes_in: int | None, bytes_out: int) -> dict[str, Any
     if bytes_in is None:
         return values
     consumed = larger(jobs.c.bytes_in, bytes_in)
-    size = sa.case((jobs.c.upload_state == UploadState.DONE, jobs.c.upload_bytes), else_=jobs.c.upload_expected)
+    uploaded = sa.case((jobs.c.upload_state == UploadState.DONE, jobs.c.upload_bytes), else_=jobs.c.upload_expected)
+    size = uploaded if total is None else sa.literal(total, BigInt)
     share = sa.case((size > 0, sa.cast(consumed, sa.Float(53)) * 100.0 / size), else_=0.0)
     capped = sa.case((share > _BEFORE_THE_END, _BEFORE_THE_END), else_=share)
     return values | {"bytes_in": consumed, "percentage": larger(jobs.c.percentage, capped)}

@@ -10,10 +10,10 @@ from typing import Any
 import structlog
 
 from scoreline.access import tokens
-from scoreline.errors import StoreError
+from scoreline.errors import SetupError, StoreError
 from scoreline.jobs import plans
 from scoreline.jobs.model import Job
-from scoreline.jobs.spec import LOCAL_FILE
+from scoreline.jobs.spec import FILESYSTEM, LOCAL_FILE
 from scoreline.registry import foreign, packages, servers
 from scoreline.registry.records import Server
 from scoreline.settings import Settings
@@ -61,8 +61,8 @@ def build(store: Store, spool_url: str, job: Job, settings: Settings) -> tuple[R
         job_id=job.id,
         fence=job.fence,
         part=Range(),
-        intake=_intake(job),
-        output=dict(job.spec.output),
+        intake=_rooted(_intake(job), settings),
+        output=_rooted(job.spec.output, settings),
         dialect=job.spec.csv.dialect,
         plan=plans.scoring(job.spec, job.target),
         pace=plans.pace(job.spec),
@@ -87,3 +87,15 @@ def _intake(job: Job) -> dict[str, Any]:
     if job.spec.intake_type == LOCAL_FILE and job.upload_expected is not None:
         settings["contentLength"] = job.upload_expected
     return settings
+
+
+def _rooted(given: JsonObject, settings: Settings) -> JsonObject:
+    """Say where files of jobs lie on this machine."""
+    if given["type"] != FILESYSTEM:
+        return dict(given)
+    if settings.files_dir is None:
+        raise SetupError(
+            "Opening the job's files failed: this worker has no folder that is open to jobs; start it with the same "
+            "SCORELINE_FILES_DIR as the API."
+        )
+    return {**given, "root": str(settings.files_dir.resolve())}

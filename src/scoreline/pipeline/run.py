@@ -117,6 +117,7 @@ def _score(
         writer,
         asker,
         bytes_in=source.bytes_in,
+        bytes_total=source.size,
         in_flight=lambda: crew.in_flight,
         chunk_bytes=pace.target,
     )

@@ -65,6 +65,10 @@ class Source:
         self._most = max(self._most, offset)
         return self._most
 
+    def size(self) -> int | None:
+        """Return the bytes of the whole source, None while that is not known."""
+        return self._intake.size()
+
     def close(self) -> None:
         """Stop reading."""
         self._feed.close()

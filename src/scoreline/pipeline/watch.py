@@ -29,6 +29,7 @@ class Watch:
         asker: Asker,
         *,
         bytes_in: Callable[[int], int],
+        bytes_total: Callable[[], int | None],
         in_flight: Callable[[], int],
         chunk_bytes: Callable[[], int],
     ) -> None:
@@ -36,6 +37,7 @@ class Watch:
         self._writer = writer
         self._asker = asker
         self._bytes_in = bytes_in
+        self._bytes_total = bytes_total
         self._in_flight = in_flight
         self._chunk_bytes = chunk_bytes
         self._reported = float("-inf")
@@ -58,5 +60,6 @@ class Watch:
                     self._writer.bytes_out,
                     self._in_flight(),
                     self._chunk_bytes(),
+                    self._bytes_total(),
                 )
             )

@@ -51,14 +51,13 @@ def test_unknown_type_names_the_nearest() -> None:
         adapters.canonical("qqqq")
 
 
-def test_what_is_built_and_open_to_jobs() -> None:
-    assert adapters.names("intake") == adapters.names("output") == ["localFile"]
-    assert adapters.names("intake", api=False) == ["localFile", "filesystem"]
+def test_what_is_built() -> None:
+    assert adapters.names("intake") == adapters.names("output") == ["localFile", "filesystem"]
     assert adapters.not_built("local_file", "intake") is None
     assert "s3 is not built yet" in str(adapters.not_built("S3", "output"))
     assert "dataset is no output, only an intake" in str(adapters.not_built("dataset", "output"))
     assert "tableau is no intake, only an output" in str(adapters.not_built("tableau", "intake"))
-    assert "not open to jobs" in str(adapters.not_built("fileSystem", "intake"))
+    assert adapters.not_built("fileSystem", "intake") is None
 
 
 def test_opening_what_is_not_built_is_refused(spool: Spool) -> None:
@@ -71,4 +70,4 @@ def test_opening_what_is_not_built_is_refused(spool: Spool) -> None:
 
 def test_each_built_adapter_has_its_row_in_the_contract_tests() -> None:
     for side, rows in (("intake", INTAKES), ("output", OUTPUTS)):
-        assert set(adapters.names(side, api=False)) == {row.name.split()[0] for row in rows}
+        assert set(adapters.names(side)) == {row.name.split()[0] for row in rows}
