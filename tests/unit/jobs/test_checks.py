@@ -57,11 +57,14 @@ def test_defaults_written_out_are_no_request_for_anything():
     checks.check_built(spec(skipDriftTracking=True, explanationClassNames=[]))
 
 
+NEEDS = {"filesystem": {"path": "a.csv"}}
+
+
 @pytest.mark.parametrize("kind", adapters.REGISTRY)
 def test_every_type_is_built_or_refused_by_name(kind):
     for side, field in (("intake", "intakeSettings"), ("output", "outputSettings")):
         if kind in adapters.names(side):
-            checks.check_built(spec(**{field: {"type": kind}}))
+            checks.check_built(spec(**{field: {"type": kind, **NEEDS.get(kind, {})}}), files_open=True)
         else:
             assert kind in refused(f"{field}.type", checks.check_built, spec(**{field: {"type": kind}}))
 
@@ -71,6 +74,17 @@ def test_local_files_have_few_settings():
     for key, value in (("multipart", "yes"), ("async", 0), ("url", "x"), ("contentLength", 5)):
         refused(f"intakeSettings.{key}", checks.check_built, spec(intakeSettings={"type": "localFile", key: value}))
     refused("outputSettings.path", checks.check_built, spec(outputSettings={"type": "localFile", "path": "x"}))
+
+
+def test_files_of_the_server_need_an_open_folder_and_a_path_in_it():
+    for side in ("intakeSettings", "outputSettings"):
+        given = spec(**{side: {"type": "filesystem", "path": "a.csv"}})
+        assert "SCORELINE_FILES_DIR" in refused(f"{side}.type", checks.check_built, given)
+        for wrong in ({}, {"path": ""}, {"path": "../a"}, {"path": 1}, {"path": "a", "x": 1}):
+            bad = spec(**{side: {"type": "filesystem", **wrong}})
+            with pytest.raises(InvalidRequest) as caught:
+                checks.check_built(bad, files_open=True)
+            assert caught.value.field.startswith(f"{side}.")
 
 
 def test_classes_must_be_the_deployments():
