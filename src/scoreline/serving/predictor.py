@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from scoreline.errors import NotFound, Overloaded
 from scoreline.serving.artifacts import Artifacts
-from scoreline.serving.caching import TimedCache
+from scoreline.serving.caching import Newest, TimedCache
 from scoreline.serving.callers import Callers
 from scoreline.serving.config import PredictorConfig
 from scoreline.serving.documents import Introspection, Package
@@ -21,7 +21,7 @@ from scoreline.serving.shared import Shared, SharedPool
 from scoreline.serving.upstream import Upstream
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_DEPLOYMENT_SECONDS = 5.0
+_DEPLOYMENT_SECONDS = 10.0  # while the API cannot be asked; with it, a change counts from the next request on
 _PACKAGE_SECONDS = 300.0  # packages never change; this only bounds how long a deleted one is served
 _SPARE = 1  # bodies that may arrive while every place of a process is taken
 
@@ -45,7 +45,7 @@ class Predictor:
             score_seconds=config.score_seconds,
         )
         self._packages: TimedCache[Package] = TimedCache(1024)
-        self._deployments: TimedCache[Package] = TimedCache(1024)
+        self._deployments: Newest[Package] = Newest(1024, _DEPLOYMENT_SECONDS)
         bodies = config.processes * (DEPTH + _SPARE)
         self.memory = SharedPool(bodies)
         self._admitted = asyncio.Semaphore(bodies)
@@ -68,12 +68,10 @@ class Predictor:
         )
 
     async def deployment(self, deployment_id: str, caller: Introspection) -> Package:
-        """What a deployment serves to this caller. Raises NotFound, Overloaded, ServerUnavailable."""
+        """What a deployment serves to this caller now. Raises NotFound, Overloaded, ServerUnavailable."""
         _check_id(deployment_id, "Deployment")
         return await self._deployments.get(
-            f"{caller.user_id}/{deployment_id}",
-            lambda: self.upstream.deployment(deployment_id, caller.user_id),
-            lambda _: _DEPLOYMENT_SECONDS,
+            f"{caller.user_id}/{deployment_id}", lambda: self.upstream.deployment(deployment_id, caller.user_id)
         )
 
     @asynccontextmanager
