@@ -10,21 +10,21 @@ from starlette.responses import Response
 from scoreline.api.calls import Call, Called, JsonBody, body_of, documented, query_of
 from scoreline.api.contract import answer
 from scoreline.api.jsonio import JsonResponse
-from scoreline.api.paging import Paging, page
+from scoreline.api.paging import page
 from scoreline.api.wire import answers, bodies
 from scoreline.api.wire.packages import (
     ModelChange,
     ModelQuery,
     PackageQuery,
+    UseQuery,
     VersionQuery,
     model_document,
     package_document,
     use_document,
 )
 from scoreline.errors import NotFound
-from scoreline.registry import deployments, packages, registered
+from scoreline.registry import packages, registered, uses
 from scoreline.registry.records import Package
-from scoreline.registry.selection import Filters
 
 router = APIRouter(tags=["models"])
 
@@ -122,25 +122,25 @@ def get_version(call: Called, model_id: str, version_id: str) -> Response:
 @router.get(
     "/registeredModels/{model_id}/deployments/",
     responses=answer(answers.Page[answers.VersionUse]),
-    openapi_extra=documented(query=Paging),
+    openapi_extra=documented(query=UseQuery),
 )
-def list_model_uses(call: Called, model_id: str, query: Annotated[Paging, Depends(query_of(Paging))]) -> Response:
-    """List the deployments of a registered model."""
+def list_model_uses(call: Called, model_id: str, query: Annotated[UseQuery, Depends(query_of(UseQuery))]) -> Response:
+    """List the deployments of a registered model, also those whose model was replaced since."""
     registered.get(call.store, call.caller, model_id)
-    return _uses(call, query, Filters(registered_model_id=model_id))
+    return _uses(call, query, registered_model_id=model_id)
 
 
 @router.get(
     "/registeredModels/{model_id}/versions/{version_id}/deployments/",
     responses=answer(answers.Page[answers.VersionUse]),
-    openapi_extra=documented(query=Paging),
+    openapi_extra=documented(query=UseQuery),
 )
 def list_version_uses(
-    call: Called, model_id: str, version_id: str, query: Annotated[Paging, Depends(query_of(Paging))]
+    call: Called, model_id: str, version_id: str, query: Annotated[UseQuery, Depends(query_of(UseQuery))]
 ) -> Response:
-    """List the deployments of one version."""
+    """List the deployments of one version, also those where it was replaced since."""
     _version(call, model_id, version_id)
-    return _uses(call, query, Filters(package_id=version_id))
+    return _uses(call, query, package_id=version_id)
 
 
 def _packages(
@@ -161,8 +161,20 @@ def _packages(
     return JsonResponse(page(call.request, query, items, found.total))
 
 
-def _uses(call: Call, query: Paging, filters: Filters) -> Response:
-    found = deployments.list_deployments(call.store, call.caller, filters, offset=query.offset, limit=query.limit)
+def _uses(
+    call: Call, query: UseQuery, *, registered_model_id: str | None = None, package_id: str | None = None
+) -> Response:
+    found = uses.list_uses(
+        call.store,
+        call.caller,
+        registered_model_id=registered_model_id,
+        package_id=package_id,
+        search=query.search,
+        sort_key=query.sort_key,
+        descending=query.sort_direction == "desc",
+        offset=query.offset,
+        limit=query.limit,
+    )
     return JsonResponse(page(call.request, query, [use_document(each) for each in found.items], found.total))
 
 

@@ -32,15 +32,13 @@ class Filters:
     """Conditions on deployments, all of which hold; None or empty: all. `search` looks in labels and descriptions.
 
     external: whether the model is on another maker's server. platforms: of the environment. tag_names, tag_values: of
-    any tag. package_id, registered_model_id: of the present model.
+    any tag.
     """
 
     search: str | None = None
     status: str | None = None
     importance: tuple[str, ...] = ()
     server_id: str | None = None
-    package_id: str | None = None
-    registered_model_id: str | None = None
     created_by_me: bool = False
     external: bool | None = None
     platforms: tuple[str, ...] = ()
@@ -71,8 +69,6 @@ def clauses(caller: Caller, filters: Filters, default: Server | None) -> Iterabl
         )
     for column, value in (
         (table.c.status, filters.status),
-        (table.c.package_id, filters.package_id),
-        (tables.packages.c.registered_model_id, filters.registered_model_id),
         (table.c.owner_id, caller.user_id if filters.created_by_me else None),
     ):
         if value is not None:

@@ -185,8 +185,6 @@ def test_lists_are_filtered_ordered_and_cut(store, people, package):
     assert labels(search="%") == ("a", 1)
     assert labels(server_id=server.id) == ("abc", 3)  # for the others it is the default one
     assert labels(server_id=far.id) == ("", 0)
-    assert labels(package_id=other.id) == ("c", 1)
-    assert labels(registered_model_id=package.registered_model_id) == ("ab", 2)
     assert labels(created_by_me=True) == ("b", 1)
     assert labels(caller=people.eve) == ("", 0)
     with pytest.raises(InvalidRequest, match="`orderBy`"):

@@ -3,7 +3,7 @@ from dataclasses import replace as changed
 import pytest
 
 from scoreline.errors import Forbidden, InvalidRequest, NotFound
-from scoreline.registry import deployments, packages, registered, replacement, servers
+from scoreline.registry import deployments, packages, registered, replacement, servers, uses
 from scoreline.types import Feature, FeatureType, ModelInfo, TargetType
 from tests.unit.registry.conftest import BINARY, body
 
@@ -206,3 +206,36 @@ def test_the_server_stays_and_a_gone_deployment_has_no_history(store, people, sc
     deployments.delete(store, people.ann, bound.id)
     with pytest.raises(NotFound):
         replacement.list_models(store, people.ann, bound.id)
+
+
+def test_where_versions_are_and_were_deployed(store, people, scene):
+    made, make = scene
+    first, second = made.package, make()
+    other = deployments.create(store, people.boss, second.id, "weather")
+    replacement.replace(store, people.boss, made.id, package_id=second.id, reason="OTHER")
+    replacement.replace(store, people.boss, made.id, package_id=make().id, reason="OTHER")
+    replacement.replace(store, people.ann, made.id, package_id=second.id, reason="OTHER")
+
+    def shown(caller=people.bob, **which):
+        found = uses.list_uses(store, caller, **which)
+        return [(each.label, each.current, each.first_by.username) for each in found.items], found.total
+
+    assert shown(package_id=first.id) == ([("flights", False, "ann")], 1)
+    assert shown(registered_model_id=second.registered_model_id) == (
+        [("weather", True, "boss"), ("flights", True, "boss")],
+        2,
+    )
+    assert shown(package_id=second.id, sort_key="label", descending=False)[0][0][0] == "flights"
+    assert shown(package_id=second.id, search="WEA") == ([("weather", True, "boss")], 1)
+    assert shown(package_id=second.id, offset=1, limit=1) == ([("flights", True, "boss")], 2)
+    assert shown(people.eve, package_id=second.id) == ([], 0)
+    found = uses.list_uses(store, people.ann, package_id=second.id, search="flights").items[0]
+    assert (found.first_at, found.owner.username, found.version) == (
+        replacement.list_models(store, people.ann, made.id)[2].since,
+        "ann",
+        second.version,
+    )
+    deployments.delete(store, people.boss, other.id)
+    assert shown(package_id=second.id) == ([("flights", True, "boss")], 1)
+    with pytest.raises(InvalidRequest, match="sortKey"):
+        uses.list_uses(store, people.ann, sort_key="id")

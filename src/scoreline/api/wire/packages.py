@@ -11,7 +11,8 @@ from scoreline.api.paging import Paging
 from scoreline.api.wire import answers
 from scoreline.api.wire.base import Wire, timestamp
 from scoreline.api.wire.people import may_change, member
-from scoreline.registry.records import Artifact, Deployment, Package, RegisteredModel, features_to_json, info_to_json
+from scoreline.registry.records import Artifact, Package, RegisteredModel, features_to_json, info_to_json
+from scoreline.registry.uses import Use
 from scoreline.types import TargetType
 
 _EXTERNAL = "external"
@@ -50,6 +51,14 @@ class VersionQuery(Paging):
 
     search: str | None = None
     sort_key: Literal["version", "createdAt", "name"] = "version"
+    sort_direction: _Direction = "desc"
+
+
+class UseQuery(Paging):
+    """The filters of the list of a version's deployments."""
+
+    search: str | None = Field(None, description="A part of the deployment's label.")
+    sort_key: Literal["createdAt", "label"] = "createdAt"
     sort_direction: _Direction = "desc"
 
 
@@ -151,16 +160,16 @@ def model_document(model: RegisteredModel) -> answers.RegisteredModel:
     }
 
 
-def use_document(deployment: Deployment) -> answers.VersionUse:
-    """Return a deployment as one that uses a version."""
+def use_document(use: Use) -> answers.VersionUse:
+    """Return a deployment that has or had a version."""
     return {
-        "id": deployment.id,
-        "label": deployment.label,
-        "status": deployment.status,
-        "registeredModelVersion": deployment.package.version,
-        "currentlyDeployed": True,
+        "id": use.deployment_id,
+        "label": use.label,
+        "status": use.status,
+        "registeredModelVersion": use.version,
+        "currentlyDeployed": use.current,
         "isChallenger": False,
-        "firstDeployedAt": timestamp(deployment.model_deployed_at),
-        "firstDeployedBy": member(deployment.owner),
-        "createdBy": member(deployment.owner),
+        "firstDeployedAt": timestamp(use.first_at),
+        "firstDeployedBy": member(use.first_by),
+        "createdBy": member(use.owner),
     }
