@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scoreline.errors import ModelBroken
+from scoreline.models import lightgbm_trees
 from scoreline.models.base import (
     Values,
     both_classes,
@@ -27,6 +28,7 @@ from scoreline.models.base import (
 )
 from scoreline.models.lightgbm_file import Category, Column, Description, describe, for_reading
 from scoreline.models.lightgbm_native import Booster, NativeError
+from scoreline.models.takeover import Takeover
 from scoreline.types import Feature, FeatureType, ModelInfo, TargetType
 
 _EXACT = 2**53  # beyond, whole numbers need their own type
@@ -65,29 +67,38 @@ class LightGBMModel:
         labels: tuple[str, ...] | None = None,
         text_columns: frozenset[str] | None = None,
     ) -> None:
-        described = describe(text.decode().replace("\r\n", "\n"), name, text_columns)
+        described = describe(_plain(text), name, text_columns)
         try:
-            self._booster = Booster(for_reading(text))
+            booster = Booster(for_reading(text))
         except NativeError as exc:
             raise broken(name, f"LightGBM cannot read it ({cause(exc)}): copy or save it again") from exc
-        whole = self._booster.iterations == (described.iterations or self._booster.iterations) > 0
-        if not whole or self._booster.features != len(described.columns):
+        whole = booster.iterations == (described.iterations or booster.iterations) > 0
+        if not whole or booster.features != len(described.columns):
             raise broken(name, "trees or features are missing: copy or save it again")
-        self._threads = threads
+        self._scorer = Takeover(
+            name,
+            lambda matrix: booster.predict(matrix, threads),
+            lambda: lightgbm_trees.read(_plain(text)),
+            len(text),
+        )
         self._coders = [None if c.categories is None else _Coder(c.name, c.categories) for c in described.columns]
         self.info = _info(described, labels)
 
     def predict(self, batch: pa.RecordBatch) -> Values:
         """Return the predictions; see `Model.predict`."""
         arrays = columns(batch, self.info)
-        matrix = np.empty((batch.num_rows, len(arrays)))
+        matrix = np.empty((len(arrays), batch.num_rows))
         for index, (array, coder) in enumerate(zip(arrays, self._coders, strict=True)):
-            matrix[:, index] = numbers(array, self.info.features[index].name) if coder is None else coder.codes(array)
+            matrix[index] = numbers(array, self.info.features[index].name) if coder is None else coder.codes(array)
         with predicting("LightGBM"):
-            values = self._booster.predict(matrix, self._threads)
+            values = self._scorer.predict(matrix)
         if self.info.target_type is TargetType.BINARY and values.shape[1] == 1:
             return both_classes(values[:, 0])
         return values
+
+
+def _plain(text: bytes) -> str:
+    return text.decode().replace("\r\n", "\n")
 
 
 class _Coder:

@@ -18,7 +18,7 @@ import numpy as np
 from scoreline.errors import SetupError
 from scoreline.models.base import Values
 
-_FLOAT64, _ROW_MAJOR, _NORMAL_PREDICTION = 1, 1, 0
+_FLOAT64, _COLUMN_MAJOR, _NORMAL_PREDICTION = 1, 0, 0
 _NAMES = {"win32": "lib_lightgbm.dll", "darwin": "lib_lightgbm.dylib"}
 _HINT = "run `pip install 'scoreline[lightgbm]'`"
 
@@ -51,8 +51,8 @@ class Booster:
             self._library.LGBM_BoosterFree(self._handle)
 
     def predict(self, matrix: Values, threads: int) -> Values:
-        """Return [rows, outputs] for a C-contiguous float64 matrix. Raises NativeError."""
-        rows, width = matrix.shape
+        """Return [rows, outputs] for a C-contiguous float64 matrix [features, rows]. Raises NativeError."""
+        width, rows = matrix.shape
         values = np.empty((rows, self.outputs))
         written = ctypes.c_int64()
         self._check(
@@ -62,7 +62,7 @@ class Booster:
                 ctypes.c_int(_FLOAT64),
                 ctypes.c_int32(rows),
                 ctypes.c_int32(width),
-                ctypes.c_int(_ROW_MAJOR),
+                ctypes.c_int(_COLUMN_MAJOR),
                 ctypes.c_int(_NORMAL_PREDICTION),
                 ctypes.c_int(0),
                 ctypes.c_int(-1),
