@@ -69,6 +69,9 @@ class Settings(BaseSettings):
         250, ge=1, description="A compressed intake may unpack to so many times its own size, once past 100 MiB."
     )
     max_unpacked_bytes: int = Field(1 << 40, ge=1, description="A compressed intake may unpack to so many bytes.")
+    max_errors_bytes: int = Field(
+        256 << 20, ge=0, description="Size of the list of failed rows that a job keeps; further ones are counted only."
+    )
     min_free_bytes: int = Field(
         256 << 20, ge=0, description="Free disk space below which new uploads and results are refused."
     )

@@ -174,7 +174,10 @@ class ScoredChunk:
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """One row of the ledger: the chunks `first`..`last` are durably in the output."""
+    """One row of the ledger: the chunks `first`..`last` are durably in the output.
+
+    errors: what the errors file gave for their failed rows, if there is such a file.
+    """
 
     first: int
     last: int
@@ -182,6 +185,7 @@ class Flush:
     counts: Counts
     receipt: Receipt
     bytes_out: int
+    errors: Receipt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +264,7 @@ class RunLimits:
     answer_seconds: time of one call to a prediction server. patience_seconds: how long a server may be away or busy
     before the run gives up. refusal_calls: calls for each 1,000 rows of a chunk that are spent on finding the rows
     which a model or server refuses. max_expansion, max_unpacked_bytes: what a compressed source may unpack to, in
-    times of its own size and in bytes.
+    times of its own size and in bytes. max_errors_bytes: size of the errors file, less its last line.
     """
 
     answer_seconds: float = 600.0
@@ -268,6 +272,7 @@ class RunLimits:
     refusal_calls: int = 1500
     max_expansion: int = 250
     max_unpacked_bytes: int = 1 << 40
+    max_errors_bytes: int = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +293,7 @@ class ServerAddress:
 
 @dataclass(frozen=True, slots=True)
 class RunTicket:
-    """All that a partition's run needs, picklable: settings, range, model, addresses and the fence number."""
+    """All that a partition's run needs, picklable. errors_file: settings of the list of failed rows, None for none."""
 
     job_id: str
     fence: int
@@ -303,6 +308,7 @@ class RunTicket:
     spool: str
     package_hash: str
     limits: RunLimits = RunLimits()
+    errors_file: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

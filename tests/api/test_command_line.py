@@ -96,7 +96,7 @@ def test_pipes_in_and_out(server: Served, deployment: str) -> None:
     ("text", "words", "part"),
     [
         ("", (), "no header"),
-        ("id,age\n1,2\n", (), "income"),
+        ("id,years\n1,2\n", (), "income"),
         ("id,age,income\n1,2,3\n", ("--passthrough", "nothing"), "nothing"),
         ("id,age,income\n1,2,3\n", ("--classes", "maybe"), "maybe"),
         ("id,age,income\n1,2,3\n", ("--chunk-size", "big"), "chunkSize"),
@@ -186,8 +186,27 @@ def test_looking_at_a_job(server: Served, deployment: str, tmp_path: Path) -> No
     assert late.stderr.startswith("Error: ")
 
 
+def test_failed_rows_are_listed(server: Served, deployment: str, tmp_path: Path) -> None:
+    lines = tiny.rows(40)[0].splitlines()
+    lines[7] = "x,old,1"
+    (tmp_path / "in.csv").write_text("\n".join(lines))
+    words = ("score", "in.csv", "-o", "out.csv", "--deployment", deployment, "--errors", "bad.csv", "--json")
+    job = json.loads(scoreline(*words, env=server.env, cwd=tmp_path).stdout)["job"]
+    head = "row_number,reason,source_row\n"
+    expected = head + """7,"column 'age': 'old' is not a number","x,old,1"\n"""
+    assert (tmp_path / "bad.csv").read_text() == expected
+    assert scoreline("jobs", "errors", job, env=server.env).stdout == expected
+    lines[1:] = ["x,old,1"] * 5
+    (tmp_path / "in.csv").write_text("\n".join(lines))
+    done = scoreline(*words, env=server.env, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "5 of 5 rows (100.0 %) failed" in done.stderr
+    assert len((tmp_path / "bad.csv").read_text().splitlines()) == 6
+    assert names(tmp_path) == ["bad.csv", "in.csv", "out.csv"]
+
+
 def test_an_unknown_job_is_told(server: Served) -> None:
-    for words in (("show",), ("logs",), ("abort",), ("download", "-o", "-")):
+    for words in (("show",), ("logs",), ("abort",), ("errors",), ("download", "-o", "-")):
         done = scoreline("jobs", words[0], "f" * 24, *words[1:], env=server.env)
         assert done.returncode == 1
         assert "f" * 24 in done.stderr

@@ -292,3 +292,39 @@ def test_a_server_that_goes_down_breaks_its_downloads(tmp_path, migrated_sqlite)
     for download in downloads:
         download.end()
         assert download.error is not None
+
+
+def failed_rows(api, job_id, token=None):
+    with api.client(token) as client:
+        return client.get(f"batchPredictions/{job_id}/errors/")
+
+
+def test_failed_rows_are_there_while_the_job_runs_and_afterwards(api):
+    job = api.job()
+    assert job["links"]["errors"] == f"{api.endpoint}/batchPredictions/{job['id']}/errors/"
+    head = b"row_number,reason,source_row\n"
+    waiting = failed_rows(api, job["id"])
+    assert (waiting.status_code, waiting.content) == (200, head)
+    api.upload(job["id"])
+    run = api.run(job["id"])
+    api.rows(run, HEADER)
+    api.rows(run, FIRST, 3, failed=b'2,"no number","x,y"\n')
+    assert failed_rows(api, job["id"]).content == head + b'2,"no number","x,y"\n'
+    api.rows(run, SECOND, 2)
+    api.rows(run, SECOND, 2, failed='7,"…","é"\n'.encode())
+    api.complete(run)
+    done = failed_rows(api, job["id"])
+    assert done.content == head + '2,"no number","x,y"\n7,"…","é"\n'.encode()
+    assert done.headers["content-type"] == "text/csv; charset=utf-8"
+    assert done.headers["content-disposition"] == f"attachment;filename=errors-{job['id']}.csv"
+    assert int(done.headers["content-length"]) == len(done.content)
+    # What was lost is not passed over.
+    api.spool.delete_stream(f"errors/{job['id']}")
+    with pytest.raises(httpx2.RemoteProtocolError):
+        failed_rows(api, job["id"])
+
+
+def test_failed_rows_are_for_those_who_may_see_the_job(api):
+    job_id = api.job()["id"]
+    assert failed_rows(api, job_id, api.other("failed-rows-stranger", organisation="elsewhere")).status_code == 404
+    assert failed_rows(api, "0" * 24).status_code == 404

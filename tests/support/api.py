@@ -134,14 +134,14 @@ class Api:
         self.runs[job_id][0].begin({"stream": f"results/{job_id}"})
         return run
 
-    def rows(self, run: Run, body: bytes, count: int = 0) -> None:
-        """Write the next block of the result."""
+    def rows(self, run: Run, body: bytes, count: int = 0, failed: bytes = b"") -> None:
+        """Write the next block of the result, and of the list of failed rows."""
         ledger, number, counts, size = self.runs[run.job_id]
         receipt = self.spool.put_segment(f"results/{run.job_id}", f"{number:06d}", body)
         added = Counts(count, count)
-        ledger.record(
-            Flush(number, number, Position(0, number + 1, counts.read + count), added, Receipt(receipt), len(body))
-        )
+        errors = Receipt(self.spool.put_segment(f"errors/{run.job_id}", f"{number:06d}", failed)) if failed else None
+        end = Position(0, number + 1, counts.read + count)
+        ledger.record(Flush(number, number, end, added, Receipt(receipt), len(body), errors))
         self.runs[run.job_id] = [ledger, number + 1, counts + added, size + len(body)]
 
     def complete(self, run: Run) -> None:

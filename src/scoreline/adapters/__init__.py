@@ -1,6 +1,7 @@
 """Adapters: one file a system. The registry knows all types of the API and imports an adapter when it is opened.
 
-An adapter's module has `open_intake(ticket, spool)` or `open_output(ticket, spool)`, or both.
+An adapter's module has `open_intake(ticket, spool)` or `open_output(ticket, spool)`, or both. The list of failed rows
+is kept in the spool or in a file, whatever the output is: only localFile and filesystem have `open_errors`.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ __all__ = [
     "canonical",
     "names",
     "not_built",
+    "open_errors",
     "open_intake",
     "open_output",
 ]
@@ -104,6 +106,13 @@ def open_intake(ticket: RunTicket, spool: Spool) -> ByteIntake:
 def open_output(ticket: RunTicket, spool: Spool) -> Output:
     """Open the run's target. Raises InvalidRequest for a type that is not built, SetupError, OutputError."""
     return cast("Output", _module(ticket.output["type"], "output").open_output(ticket, spool))
+
+
+def open_errors(ticket: RunTicket, spool: Spool) -> Output | None:
+    """Open the list of the run's failed rows, None when it keeps none. Raises InvalidRequest, OutputError."""
+    if ticket.errors_file is None:
+        return None
+    return cast("Output", _module(ticket.errors_file["type"], "output").open_errors(ticket, spool))
 
 
 def _module(kind: str, side: str) -> ModuleType:

@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scoreline.adapters import rooted
-from scoreline.adapters.targets import FileOutput, StreamOutput
+from scoreline.adapters.targets import FileOutput, Headed, StreamOutput
 from scoreline.errors import RunStopped, SourceError
+from scoreline.rows import failed
 from scoreline.spool import Spool
 from scoreline.types import Range, RunTicket
 
@@ -98,10 +99,19 @@ def open_output(ticket: RunTicket, spool: Spool) -> FileOutput | StreamOutput:  
     root = ticket.output.get("root")
     if root is not None:
         return FileOutput(rooted.target(str(root), path), ticket.job_id, shown=path)
+    return _target(path, ticket.job_id)
+
+
+def open_errors(ticket: RunTicket, spool: Spool) -> Headed:  # noqa: ARG001 -- nothing is staged
+    """Open the ticket's list of failed rows, which begins with its header."""
+    return Headed(_target(str((ticket.errors_file or {})["path"]), f"{ticket.job_id}-errors"), failed.HEADER)
+
+
+def _target(path: str, job_id: str) -> FileOutput | StreamOutput:
     target = Path(path)
     if path == _STREAM or (target.exists() and not target.is_file() and not target.is_dir()):
         return StreamOutput(path)
-    return FileOutput(path, ticket.job_id)
+    return FileOutput(path, job_id)
 
 
 @contextmanager

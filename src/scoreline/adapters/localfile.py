@@ -66,11 +66,11 @@ class LocalFileIntake:
 class LocalFileOutput:
     """The result of one job as segments in the spool; readers see those that the ledger has receipts for."""
 
-    def __init__(self, ticket: RunTicket, spool: Spool) -> None:
+    def __init__(self, ticket: RunTicket, spool: Spool, folder: str = "results") -> None:
         """Write the result of the ticket's job."""
         self._spool = spool
         self._fence = ticket.fence
-        self._stream = f"results/{ticket.job_id}"
+        self._stream = f"{folder}/{ticket.job_id}"
 
     def prepare(self) -> JsonObject:
         """Return the name of the result's stream."""
@@ -108,6 +108,25 @@ class LocalFileOutput:
         """Nothing is held open."""
 
 
+class ErrorsOutput(LocalFileOutput):
+    """The failed rows of one job, as a result of its own; most jobs have none, and so no stream.
+
+    It stays whatever becomes of the job, as it says why; what may be read of it stands in the ledger.
+    """
+
+    def __init__(self, ticket: RunTicket, spool: Spool) -> None:
+        """List the failed rows of the ticket's job."""
+        super().__init__(ticket, spool, "errors")
+
+    def commit(self, receipts: Sequence[Receipt]) -> None:
+        """Write the manifest, if there is anything; see LocalFileOutput."""
+        if receipts:
+            super().commit(receipts)
+
+    def abort(self, state: JsonObject) -> None:
+        """Keep what there is."""
+
+
 def open_intake(ticket: RunTicket, spool: Spool) -> LocalFileIntake:
     """Open the upload of the ticket's job."""
     return LocalFileIntake(ticket, spool)
@@ -116,3 +135,8 @@ def open_intake(ticket: RunTicket, spool: Spool) -> LocalFileIntake:
 def open_output(ticket: RunTicket, spool: Spool) -> LocalFileOutput:
     """Open the result of the ticket's job."""
     return LocalFileOutput(ticket, spool)
+
+
+def open_errors(ticket: RunTicket, spool: Spool) -> ErrorsOutput:
+    """Open the list of failed rows of the ticket's job."""
+    return ErrorsOutput(ticket, spool)

@@ -182,6 +182,45 @@ class StreamOutput:
             self._file.close()
 
 
+class Headed:
+    """Another output that begins with some bytes, whether anything is written behind them or not."""
+
+    def __init__(self, output: FileOutput | StreamOutput, head: bytes) -> None:
+        """Write `head` as chunk 0 of `output`."""
+        self._output = output
+        self._head = head
+        self._receipt = Receipt({})
+
+    def prepare(self) -> JsonObject:
+        """See the output."""
+        return self._output.prepare()
+
+    def open(self, state: JsonObject) -> None:
+        """Open the output and write what it begins with, unless it is there. Raises OutputError."""
+        self._output.open(state)
+        self._receipt = self._output.write(ScoredChunk(0, 0, self._head, 0))
+
+    def durable(self, state: JsonObject) -> Sequence[Receipt]:
+        """Return the receipts of all blocks but the first one."""
+        return self._output.durable(state)[1:]
+
+    def write(self, chunk: ScoredChunk) -> Receipt:
+        """See the output."""
+        return self._output.write(chunk)
+
+    def commit(self, receipts: Sequence[Receipt]) -> None:
+        """Make the output visible, with what it begins with. Raises OutputError."""
+        self._output.commit([self._receipt, *receipts])
+
+    def abort(self, state: JsonObject) -> None:
+        """See the output."""
+        self._output.abort(state)
+
+    def close(self) -> None:
+        """See the output."""
+        self._output.close()
+
+
 def _journal(hidden: Path) -> Path:
     return hidden.with_name(f"{hidden.name}.journal")
 

@@ -21,6 +21,7 @@ from scoreline.api import (
     contract,
     deployments,
     downloads,
+    failedrows,
     internal,
     jobs,
     packages,
@@ -65,7 +66,19 @@ def create_app(settings: Settings, store: Store, spool: Spool) -> FastAPI:
     )
     app.state.installation = here
     api = APIRouter(prefix=PREFIX.rstrip("/"))
-    for resource in (version, jobs, uploads, downloads, deployments, packages, artifacts, servers, status, internal):
+    for resource in (
+        version,
+        jobs,
+        uploads,
+        downloads,
+        failedrows,
+        deployments,
+        packages,
+        artifacts,
+        servers,
+        status,
+        internal,
+    ):
         api.include_router(resource.router)
     app.include_router(api)
     app.openapi = functools.cache(lambda: contract.openapi(app))  # type: ignore[method-assign]  # the framework's own way

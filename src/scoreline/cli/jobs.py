@@ -107,6 +107,20 @@ def download(
             target.discard()
 
 
+@app.command()
+def errors(
+    job_id: JobId,
+    output: Annotated[str, typer.Option("-o", "--output", help="The file to write; - is standard output.")] = "-",
+    url: options.Url = options.DEFAULT_URL,
+    token: options.ApiToken = None,
+) -> None:
+    """Download the rows that failed: their numbers, the reasons, and the rows; of a job that runs, those until now."""
+    from scoreline.cli.remote import fetch_errors  # noqa: PLC0415 -- start-up time
+
+    with Api(url, token) as api:
+        fetch_errors(api, api.get(f"batchPredictions/{job_id}/"), output)
+
+
 def _facts(job: JsonObject) -> list[tuple[str, object]]:
     spec = job["jobSpec"]
     rows = f"{job['scoredRows']:,} scored, {job['failedRows']:,} failed, {job['skippedRows']:,} skipped"

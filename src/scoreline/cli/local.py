@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -28,9 +29,20 @@ _THRESHOLD = 0.5
 
 
 def score(
-    path: Path, about: ModelWords, words: ScoreWords, source: str, output: str, *, trusted: bool, quiet: bool
+    path: Path,
+    about: ModelWords,
+    words: ScoreWords,
+    source: str,
+    output: str,
+    *,
+    errors: str | None = None,
+    trusted: bool = False,
+    quiet: bool = False,
 ) -> JsonObject:
-    """Score a file; return what was done. Raises what the run raises; after Ctrl-C no half file stays."""
+    """Score a file; return what was done. `errors`: the file that lists the failed rows.
+
+    Raises what the run raises; after Ctrl-C no half file stays.
+    """
     from scoreline import models  # noqa: PLC0415 -- start-up time of the other commands
     from scoreline.engines import MemoryLedger, run_ticket  # noqa: PLC0415 -- as above
     from scoreline.scorers.inprocess import InProcessScorer  # noqa: PLC0415 -- as above
@@ -44,6 +56,8 @@ def score(
         target = _target(path, about, model.info)
         with tempfile.TemporaryDirectory(prefix="scoreline-") as scratch:
             ticket = _ticket(words, target, source, output, scratch)
+            if errors is not None:
+                ticket = replace(ticket, errors_file={"type": "filesystem", "path": errors})
             view.state("scoring")
             watcher = _Watcher(view, _size(source), stop)
             try:

@@ -43,8 +43,17 @@ _END_SECONDS = 30.0
 _FINAL = ("COMPLETED", "ABORTED")
 
 
-def score(api: Api, deployment: str, words: ScoreWords, source: str, output: str, *, quiet: bool) -> JsonObject:
-    """Score a file; return what was done.
+def score(
+    api: Api,
+    deployment: str,
+    words: ScoreWords,
+    source: str,
+    output: str,
+    *,
+    errors: str | None = None,
+    quiet: bool = False,
+) -> JsonObject:
+    """Score a file; return what was done. `errors`: where the failed rows are listed, also of a job that was aborted.
 
     Raises what the server refuses, SourceError, OutputError, and ScorelineError with the job's own reason when it was
     aborted. Whatever ends it early, Ctrl-C included, aborts the job and leaves no half file.
@@ -55,7 +64,8 @@ def score(api: Api, deployment: str, words: ScoreWords, source: str, output: str
         target = Target(output)
         try:
             job = api.post("batchPredictions/", {"deploymentId": deployment_id, **words.document()})
-            done = _Run(api, job, data, target, view).go()
+            with _listing(api, job, errors):
+                done = _Run(api, job, data, target, view).go()
             target.finish()
         finally:
             target.discard()
@@ -85,6 +95,16 @@ def find_deployment(api: Api, id_or_name: str) -> str:
     return str(found[0])
 
 
+def fetch_errors(api: Api, job: JsonObject, output: str) -> None:
+    """Download the list of a job's failed rows as it is now. Raises as `fetch` does."""
+    target = Target(output)
+    try:
+        fetch(api, job["links"]["errors"], target)
+        target.finish()
+    finally:
+        target.discard()
+
+
 def fetch(api: Api, address: str, target: Target) -> None:
     """Download a result to its end. A connection that breaks is taken up again: what was sent once never changes.
 
@@ -103,6 +123,20 @@ def fetch(api: Api, address: str, target: Target) -> None:
                 raise
         time.sleep(pause)
         pause = min(_LONGEST_PAUSE, 2 * pause)
+
+
+@contextmanager
+def _listing(api: Api, job: JsonObject, errors: str | None) -> Iterator[None]:
+    """List the failed rows after the block, and also when it fails, if some did by then."""
+    try:
+        yield
+    except ScorelineError:
+        with suppress(ScorelineError):  # the block's own error says more
+            if errors is not None and api.get(f"batchPredictions/{job['id']}/")["failedRows"]:
+                fetch_errors(api, job, errors)
+        raise
+    if errors is not None:
+        fetch_errors(api, job, errors)
 
 
 class _Run:

@@ -126,6 +126,10 @@ def score(
         bool,
         typer.Option("--no-abort-on-error", help="Go on, however many rows cannot be scored.", rich_help_panel=_CSV),
     ] = False,
+    errors: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="List the rows that failed here, with the reasons.", rich_help_panel=_OUTPUT),
+    ] = None,
     target: model_options.Target = None,
     target_type: model_options.TargetKind = None,
     positive_class: model_options.PositiveClass = None,
@@ -156,17 +160,19 @@ def score(
     )
     about = model_options.ModelWords(target, target_type, positive_class, class_labels, None, feature_type)
     _check_together(deployment, model, about, trust=trust, words=words)
+    if errors is not None and Path(errors).absolute() == Path(output).absolute():
+        raise typer.BadParameter("Give --errors another file than --output.")
     if model is not None:
         _one_thread_a_call()
         from scoreline.cli import local  # noqa: PLC0415 -- start-up time of the other commands
 
-        result = local.score(model, about, words, source, output, trusted=trust, quiet=quiet or json)
+        result = local.score(model, about, words, source, output, errors=errors, trusted=trust, quiet=quiet or json)
     else:
         from scoreline.cli import remote  # noqa: PLC0415 -- start-up time of the other commands
         from scoreline.cli.client import Api  # noqa: PLC0415 -- as above
 
         with Api(url, token) as api:
-            result = remote.score(api, deployment or "", words, source, output, quiet=quiet or json)
+            result = remote.score(api, deployment or "", words, source, output, errors=errors, quiet=quiet or json)
     if json:
         from scoreline.cli.output import show_json  # noqa: PLC0415 -- start-up time of the other commands
 

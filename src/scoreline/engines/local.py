@@ -31,16 +31,22 @@ def run_ticket(
         spool = open_spool(ticket.spool)
         output = adapters.open_output(ticket, spool)
         stack.callback(output.close)
+        errors = adapters.open_errors(ticket, spool)
+        if errors is not None:
+            stack.callback(errors.close)
         try:
             used = scorer or scorers.open_scorer(ticket.server, ticket.plan)
             stack.callback(used.close)
             intake = adapters.open_intake(ticket, spool)
             stack.callback(intake.close)
-            return pipeline.run(ticket, intake, PinnedScorer(used, ledger), output, ledger, progress)
+            return pipeline.run(ticket, intake, PinnedScorer(used, ledger), output, ledger, progress, errors=errors)
         except _GOES_ON:
             raise
         except BaseException:
             _remove(output, ledger)
+            if errors is not None:
+                with suppress(ScorelineError, OSError):
+                    errors.abort(errors.prepare())
             raise
 
 

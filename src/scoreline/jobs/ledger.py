@@ -148,6 +148,12 @@ def flushes(connection: Connection, job_id: str, part: int, after: int = -1) -> 
     return [_flush(row) for row in connection.execute(query.order_by(ledger.c.first_chunk))]
 
 
+def error_receipts(connection: Connection, job_id: str) -> list[Receipt]:
+    """Return the receipts of the list of a job's failed rows, in order."""
+    query = sa.select(ledger.c.errors).where(ledger.c.job_id == job_id, ledger.c.errors.is_not(None))
+    return [Receipt(data) for data in connection.scalars(query.order_by(ledger.c.part, ledger.c.first_chunk))]
+
+
 def total(connection: Connection, job_id: str) -> tuple[Counts, int]:
     """Return the rows and the output bytes that the ledger has for a job."""
     columns = (
@@ -181,6 +187,7 @@ def _row(flush: Flush, run: Run, part: int) -> dict[str, Any]:
         "rows_skipped": flush.counts.skipped,
         "receipt": flush.receipt.data,
         "bytes_out": flush.bytes_out,
+        "errors": None if flush.errors is None else flush.errors.data,
         "fence": run.fence,
         "at": now(),
     }
@@ -194,4 +201,5 @@ def _flush(row: Row[Any]) -> Flush:
         Counts(row.rows_read, row.rows_scored, row.rows_failed, row.rows_skipped),
         Receipt(row.receipt),
         row.bytes_out,
+        None if row.errors is None else Receipt(row.errors),
     )

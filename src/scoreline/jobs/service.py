@@ -191,6 +191,12 @@ def result_since(store: Store, job_id: str, after: int = -1) -> tuple[JobState, 
     return state, [(flush.first, flush.receipt, flush.bytes_out) for flush in found]
 
 
+def error_receipts(store: Store, job_id: str) -> list[Receipt]:
+    """Return the blocks of the list of failed rows that are durable, in order. For callers who were given the job."""
+    with store.read() as connection:
+        return ledgers.error_receipts(connection, job_id)
+
+
 def state(store: Store, job_id: str) -> JobState:
     """Return a job's state alone: one cheap read, for those who wait for a change. Raises NotFound."""
     with store.read() as connection:

@@ -71,6 +71,7 @@ def build(store: Store, spool_url: str, job: Job, settings: Settings) -> tuple[R
         spool=spool_url,
         package_hash=job.package_hash,
         limits=plans.limits(settings),
+        errors_file={"type": LOCAL_FILE},
     )
     return ticket, token.id
 

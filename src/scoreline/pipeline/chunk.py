@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from scoreline.errors import DataRefused
 from scoreline.pipeline.ask import Asker
 from scoreline.pipeline.pace import Pace
 from scoreline.pipeline.parse import ChunkParser, Parsed
+from scoreline.pipeline.quotes import records
 from scoreline.rows import arrow, csvout
 from scoreline.rows.columns import OutputColumns
 from scoreline.rows.scores import chosen, nothing, unusable
@@ -19,13 +21,14 @@ from scoreline.types import Counts, CsvDialect, RawChunk, Scores, ScoringPlan
 
 @dataclass(frozen=True, slots=True)
 class DoneChunk:
-    """A chunk on its way out: its output records, and the messages of its failed rows, counted from 0."""
+    """A chunk on its way out: its output records, and the messages and records of its failed rows, counted from 0."""
 
     number: int
     body: bytes
     end_offset: int
     counts: Counts
     errors: dict[int, str]
+    sources: Mapping[int, bytes] = field(default_factory=dict)
 
 
 class ChunkWork:
@@ -41,6 +44,7 @@ class ChunkWork:
         *,
         plan: ScoringPlan,
         row_level: bool,
+        keep_failed: bool = False,
     ) -> None:
         self._parser = parser
         self._asker = asker
@@ -49,6 +53,7 @@ class ChunkWork:
         self._pace = pace
         self._plan = plan
         self._row_level = row_level
+        self._keep_failed = keep_failed
 
     def __call__(self, raw: RawChunk) -> DoneChunk:
         """Raises a ScoringError when the server gives no usable answer, NotEncodable for the output's encoding."""
@@ -63,7 +68,8 @@ class ChunkWork:
             arrays = self._columns.build(scores, parsed.passthrough, shown, parsed.rows)
             body = csvout.records(arrays, self._dialect)
         counts = Counts(parsed.rows, parsed.rows - len(errors), len(errors))
-        return DoneChunk(raw.number, body, raw.end_offset, counts, errors)
+        sources = records(raw.body, self._dialect, errors) if errors and self._keep_failed else {}
+        return DoneChunk(raw.number, body, raw.end_offset, counts, errors, sources)
 
     def _score(self, parsed: Parsed, size: int) -> tuple[Scores, dict[int, str], float]:
         errors = dict(parsed.errors)

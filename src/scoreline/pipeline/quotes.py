@@ -6,6 +6,8 @@ quotes are one; after the closing quote the field goes on unquoted, and further 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import numpy.typing as npt
 
@@ -115,3 +117,15 @@ def first_end(text: bytes, start: int, stop: int, stretches: Positions) -> int:
         if 0 <= bare < closed:
             bare = text.find(b"\r", closed, stop - 1)
     return -1
+
+
+def records(body: bytes, dialect: CsvDialect, rows: Collection[int]) -> dict[int, bytes]:
+    """Return the records of these rows of a chunk, without their line ends; rows count from 0, without blank lines."""
+    text = np.frombuffer(body, np.uint8)
+    stretches = QuoteFinder(dialect).stretches(text)
+    ends = np.flatnonzero((text == _LF) | (text == _CR))
+    ends = ends[np.searchsorted(stretches, ends) % 2 == 0]
+    starts = np.concatenate(([0], ends + 1))
+    stops = np.concatenate((ends, [len(text)]))
+    filled = np.flatnonzero(stops > starts)  # blank lines, and the place between CR and LF, are no rows
+    return {row: body[starts[filled[row]] : stops[filled[row]]] for row in rows if row < len(filled)}

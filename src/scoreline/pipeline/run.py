@@ -10,6 +10,7 @@ from scoreline.errors import InvalidRequest, OutputError, TooManyBadRows
 from scoreline.pipeline.ask import Asker
 from scoreline.pipeline.chunk import ChunkWork, DoneChunk
 from scoreline.pipeline.crew import Crew, NoMore
+from scoreline.pipeline.failed import FailedRows
 from scoreline.pipeline.pace import Pace
 from scoreline.pipeline.parse import ChunkParser
 from scoreline.pipeline.source import Source
@@ -49,9 +50,19 @@ class Summary:
 
 
 def run(  # noqa: PLR0917 -- a run is these six things; the name of each is its type
-    ticket: RunTicket, intake: ByteIntake, scorer: Scorer, output: Output, ledger: Ledger, progress: Progress
+    ticket: RunTicket,
+    intake: ByteIntake,
+    scorer: Scorer,
+    output: Output,
+    ledger: Ledger,
+    progress: Progress,
+    *,
+    errors: Output | None = None,
 ) -> Summary:
     """Score the source into the output and commit it; go on after the last flush of the ledger, if it has any.
+
+    The failed rows are listed in `errors`, if it is given; it is committed after the output, and also when the run ends
+    because too many rows failed.
 
     Raises SourceError, ScoringError, OutputError, TooManyBadRows or InvalidRequest when the run cannot be finished,
     and RunStopped (Cancelled unless `progress` or `ledger` raise another) when it was asked to end. The caller then
@@ -63,7 +74,7 @@ def run(  # noqa: PLR0917 -- a run is these six things; the name of each is its 
         columns = OutputColumns(ticket.plan, header)
         parser = ChunkParser(header, ticket.plan, columns.passthrough, ticket.dialect)
         warnings = (*columns.warnings, *parser.warnings)
-        writer = _open_writer(output, ledger)
+        writer = _open_writer(ticket, output, errors, ledger, progress)
         if not writer.begun:
             for warning in warnings:
                 progress.log(warning)
@@ -75,18 +86,25 @@ def run(  # noqa: PLR0917 -- a run is these six things; the name of each is its 
                 f"Finishing the output failed: it holds rows up to byte {writer.position.offset} of "
                 f"{source.offset}; run the job again."
             )
-        output.commit(writer.receipts)
+        writer.commit()
         bytes_in = source.bytes_in(writer.position.offset)
         return Summary(writer.counts, bytes_in, writer.bytes_out, warnings)
 
 
-def _open_writer(output: Output, ledger: Ledger) -> Writer:
+def _open_writer(
+    ticket: RunTicket, output: Output, errors: Output | None, ledger: Ledger, progress: Progress
+) -> Writer:
     state = ledger.output_state()
     if state is None:
         state = output.prepare()
         ledger.begin(state)
     output.open(state)
-    return Writer(output, ledger)
+    done = ledger.flushes()
+    failed = None
+    if errors is not None:
+        receipts = [flush.errors for flush in done if flush.errors is not None]
+        failed = FailedRows(errors, receipts, ticket.limits.max_errors_bytes, progress.log)
+    return Writer(output, ledger, done, failed)
 
 
 def _score(
@@ -104,7 +122,16 @@ def _score(
     plan = ticket.plan
     pace = Pace(ticket.pace)
     asker = Asker(scorer, plan, concurrency, stopping=stopping, limits=ticket.limits)
-    work = ChunkWork(parser, asker, columns, ticket.dialect, pace, plan=plan, row_level=ticket.errors.row_level)
+    work = ChunkWork(
+        parser,
+        asker,
+        columns,
+        ticket.dialect,
+        pace,
+        plan=plan,
+        row_level=ticket.errors.row_level,
+        keep_failed=ticket.errors_file is not None,
+    )
     tally = Tally(ticket.errors, progress.log, writer.counts)
     crew = Crew(
         source.chunks(writer.position.chunk, pace.target),
@@ -127,10 +154,14 @@ def _score(
             try:
                 tally.add(chunk.counts, chunk.errors)
             except TooManyBadRows:
-                writer.flush()
+                writer.end_early()
                 raise
         writer.flush()
-        tally.end()
+        try:
+            tally.end()
+        except TooManyBadRows:
+            writer.end_early()
+            raise
         watch.look(last=True)
     finally:
         stopping.set()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 from scoreline.pipeline.chunk import DoneChunk
+from scoreline.pipeline.failed import FailedRows
 from scoreline.types import Counts, Flush, Ledger, Output, Position, Receipt, ScoredChunk
 
 # Bytes and seconds after which a block is handed over; the first rows go out at once.
@@ -14,12 +15,12 @@ FLUSH_SECONDS = 1.0
 
 
 class Writer:
-    """Collects finished chunks in order and flushes them; goes on where the ledger ends."""
+    """Collects finished chunks in order and flushes them; goes on behind `done`, where the ledger ends."""
 
-    def __init__(self, output: Output, ledger: Ledger) -> None:
+    def __init__(self, output: Output, ledger: Ledger, done: Sequence[Flush], failed: FailedRows | None = None) -> None:
         self._output = output
+        self._failed = failed
         self._ledger = ledger
-        done = ledger.flushes()
         self.position = done[-1].end if done else Position()
         self.counts = sum((flush.counts for flush in done), Counts())
         self.bytes_out = sum(flush.bytes_out for flush in done)
@@ -29,14 +30,9 @@ class Writer:
         self._waiting_bytes = 0
         self._last = float("-inf")
 
-    @property
-    def receipts(self) -> Sequence[Receipt]:
-        """What the output gave for each flush, in order."""
-        return self._receipts
-
     def header(self, body: bytes, offset: int) -> None:
         """Write the header line as chunk 0; the source's first row begins at `offset`."""
-        self._store(ScoredChunk(0, 0, body, 0), Position(offset, 1, 0), Counts())
+        self._store(ScoredChunk(0, 0, body, 0), Position(offset, 1, 0), Counts(), None)
         self.begun = True
 
     def add(self, chunk: DoneChunk) -> None:
@@ -60,15 +56,28 @@ class Writer:
         first, last = self._waiting[0], self._waiting[-1]
         counts = sum((chunk.counts for chunk in self._waiting), Counts())
         body = first.body if first is last else b"".join(chunk.body for chunk in self._waiting)
+        failed = self._failed.write(self._waiting, self.position.row) if self._failed is not None else None
         self._waiting = []
         self._waiting_bytes = 0
         end = Position(last.end_offset, last.number + 1, self.position.row + counts.read)
-        self._store(ScoredChunk(first.number, last.number, body, counts.scored + counts.failed), end, counts)
+        self._store(ScoredChunk(first.number, last.number, body, counts.scored + counts.failed), end, counts, failed)
         self._last = time.monotonic()
 
-    def _store(self, block: ScoredChunk, end: Position, counts: Counts) -> None:
+    def commit(self) -> None:
+        """Make the output and the errors file whole. Raises OutputError."""
+        self._output.commit(self._receipts)
+        if self._failed is not None:
+            self._failed.commit()
+
+    def end_early(self) -> None:
+        """Make what there is durable, and the errors file whole: it says why the run ends. Raises OutputError."""
+        self.flush()
+        if self._failed is not None:
+            self._failed.commit()
+
+    def _store(self, block: ScoredChunk, end: Position, counts: Counts, failed: Receipt | None) -> None:
         receipt = self._output.write(block)
-        self._ledger.record(Flush(block.first, block.last, end, counts, receipt, len(block.body)))
+        self._ledger.record(Flush(block.first, block.last, end, counts, receipt, len(block.body), failed))
         self._receipts.append(receipt)
         self.position = end
         self.counts += counts

@@ -6,6 +6,7 @@ same works on a local folder (`folder.py`) and on an object store.
 
     uploads/<job>/0                 one upload                   uploads/<job>/part-<n>...   a multipart upload
     results/<job>                   a result; what may be read of it is said by the job's ledger until its manifest
+    errors/<job>                    the failed rows of a job, as a result
     artifacts/<sha256>.tar          a model artefact
 """
 

@@ -102,6 +102,17 @@ def test_bad_rows_keep_their_place_and_are_told(folder: Path) -> None:
     assert "--include-status" in done.stderr
     scored = table((folder / "out.csv").read_text())
     assert [number for number, row in enumerate(scored) if not row["churn_PREDICTION"]] == [49]
+    words = ("score", "in.csv", "-o", "out.csv", *MODEL)
+    assert scoreline(*words, "--errors", "bad.csv", cwd=folder).returncode == 0
+    [listed] = table((folder / "bad.csv").read_text())
+    assert (listed["row_number"], listed["source_row"]) == ("50", "00049,old,1000")
+    assert listed["reason"] == "column 'age': 'old' is not a number"
+    lines[1:] = [f"{number},old,1" for number in range(30)]
+    (folder / "in.csv").write_text("\n".join(lines) + "\n")
+    assert scoreline(*words, "--errors", "bad.csv", cwd=folder).returncode == 1  # no row is left
+    assert len(table((folder / "bad.csv").read_text())) == 30
+    assert scoreline(*words, "--errors", "./out.csv", cwd=folder).returncode == 2
+    assert names(folder) == ["bad.csv", "in.csv", "model.txt", "out.csv"]
 
 
 @pytest.mark.parametrize(

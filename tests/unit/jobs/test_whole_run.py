@@ -1,6 +1,8 @@
 """The worker with the real pipeline, spool and ledger; only the prediction server is an object in this process."""
 
+import csv
 import gzip
+import io
 import threading
 from contextlib import suppress
 
@@ -86,13 +88,14 @@ PACKERS = {
 }
 
 
-def create(world):
+def create(world, **more):
     document = {
         "deploymentId": world.deployment_id,
         "passthroughColumns": ["id"],
         "predictionThreshold": 0.25,
         "chunkSize": 400,
         "numConcurrent": 2,
+        **more,
     }
     return service.create(world.store, world.caller, JobSpec.from_document(document))
 
@@ -148,6 +151,51 @@ def test_a_run_that_is_taken_up_again_gives_the_same_bytes(world, spool, packing
     assert whole.startswith(early)
     assert (after.bytes_in, after.percentage) == (len(body), 100.0)
     assert second.calls < ROWS * 9 / 400  # only what was missing
+
+
+def listed(world, spool, job):
+    """The list of failed rows as it is now: (number, source row)."""
+    blocks = [
+        b"".join(spool.read_segment(f"errors/{job.id}", receipt.data["segment"], crc32=receipt.data["crc32"]))
+        for receipt in service.error_receipts(world.store, job.id)
+    ]
+    found = list(csv.reader(io.StringIO(b"".join(blocks).decode())))
+    assert all(reason == "column 'hour': 'late' is not a number" for _, reason, _ in found)
+    return [(int(number), row) for number, _, row in found]
+
+
+def test_failed_rows_are_listed_once_whoever_scores_them(world, spool):
+    cells = [(key, "late" if number % 7 == 3 else hour) for number, (key, hour) in enumerate(rows())]
+    expected = [(n + 1, f"{key},late") for n, (key, hour) in enumerate(cells) if hour == "late"]
+    job = create(world, abortOnError=False)
+    halted = HalfScorer(threading.Event(), after=40)
+    with Working(world, spool, halted, "w1"):
+        send(world, spool, job, ("id,hour\n" + "".join(f"{key},{hour}\n" for key, hour in cells)).encode())
+        wait_for(lambda: halted.calls > 40, 30)
+        wait_for(lambda: service.error_receipts(world.store, job.id), 30)
+        early = listed(world, spool, job)  # while it runs
+        assert early == expected[: len(early)]
+    assert len(listed(world, spool, job)) == service.get(world.store, world.caller, job.id).counts.failed
+    spool.put_segment(f"errors/{job.id}", "0000000900-0000000901.1", b"of a run that died before it could say so")
+    with Working(world, spool, HalfScorer(), "w2"):
+        wait_for(lambda: service.state(world.store, job.id).final, 30)
+    after = service.get(world.store, world.caller, job.id)
+    assert (after.state, after.counts.failed) == (JobState.COMPLETED, len(expected))
+    assert listed(world, spool, job) == expected
+    assert len(b"".join(spool.reader(f"errors/{job.id}").blocks()).splitlines()) == len(expected)
+
+
+def test_the_list_outlives_a_job_that_is_aborted_for_it(world, spool):
+    job = create(world)
+    with Working(world, spool, HalfScorer(), "w1"):
+        with suppress(Conflict):
+            send(world, spool, job, b"id,hour\n" + b"".join(b"%d,late\n" % n for n in range(500)))
+        wait_for(lambda: service.state(world.store, job.id).final, 30)
+        wait_for(lambda: world.column(job.id, "cleaned_at"), 15)
+    after = service.get(world.store, world.caller, job.id)
+    assert f"{after.counts.failed} of {after.counts.failed} rows (100.0 %) failed" in after.status_details
+    assert listed(world, spool, job) == [(n + 1, f"{n},late") for n in range(after.counts.failed)]
+    assert not spool.blobs.list(f"results/{job.id}")
 
 
 def test_an_abort_stops_the_calls_and_removes_the_result(world, spool):

@@ -88,9 +88,10 @@ class Member(TypedDict):
 
 
 class JobLinks(TypedDict):
-    """Where a job's data goes and comes from: for localFile intake and output."""
+    """Where a job's data goes and comes from (for localFile intake and output), and the list of its failed rows."""
 
     self: Link
+    errors: Link
     csvUpload: NotRequired[Link]
     download: NotRequired[Link]
 

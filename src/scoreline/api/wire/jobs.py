@@ -119,7 +119,7 @@ def job_document(job: Job, logs: Sequence[str], links: Links) -> answers.Job:
 
 def _links(job: Job, links: Links) -> answers.JobLinks:
     """Return the job's links. The download is offered at once: the client gives up on a job that queues without one."""
-    found: answers.JobLinks = {"self": links.to(COLLECTION, job.id)}
+    found: answers.JobLinks = {"self": links.to(COLLECTION, job.id), "errors": links.to(COLLECTION, job.id, "errors")}
     if job.spec.intake_type == LOCAL_FILE:
         found["csvUpload"] = links.to(COLLECTION, job.id, "csvUpload")
     if job.spec.output_type == LOCAL_FILE:

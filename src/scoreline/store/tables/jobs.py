@@ -121,6 +121,8 @@ ledger = sa.Table(
     _count("rows_failed"),
     _count("rows_skipped"),
     sa.Column("receipt", Json, nullable=False),
+    # The receipt of their failed rows in the job's list of these; None without any.
+    sa.Column("errors", Json, nullable=True),
     sa.Column("bytes_out", BigInt, nullable=False),
     sa.Column("fence", sa.Integer(), nullable=False),
     moment("at"),
