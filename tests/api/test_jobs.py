@@ -310,3 +310,11 @@ def test_others_do_not_see_my_jobs_and_observers_change_nothing(api):
         assert client.delete(f"batchPredictions/{job_id}/").status_code == 403
         assert client.post("batchPredictions/", json={"deploymentId": api.deployment_id}).status_code == 403
     assert api.status(job_id)["status"] == "INITIALIZING"
+
+
+@pytest.mark.parametrize("moment", ["0", "1700000000", "1.5e9", "yesterday", "2026-13-01T00:00:00Z"])
+def test_times_in_filters_are_iso_8601(api, moment):
+    with api.client() as client:
+        response = client.get("batchPredictions/", params={"startDateTime": moment})
+    assert response.status_code == 422
+    assert list(response.json()["errors"]) == ["startDateTime"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from scoreline import adapters
 from scoreline.api.paging import Paging
@@ -29,6 +30,7 @@ _SECRETS = (
     ("outputSettings", "serverSideEncryption", "customerKey"),
 )
 
+_SECONDS = re.compile(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?")
 _State = Literal["INITIALIZING", "RUNNING", "COMPLETED", "ABORTED", "FAILED"]
 
 
@@ -50,6 +52,14 @@ class JobQuery(Paging):
     batch_job_type: tuple[Literal["prediction", "monitoring"], ...] = ()
     intake_type: tuple[str, ...] = ()
     output_type: tuple[str, ...] = ()
+
+    @field_validator("start_date_time", "end_date_time", mode="before")
+    @classmethod
+    def _iso(cls, given: str) -> str:
+        """Refuse seconds since 1970, which pydantic would take, too."""
+        if _SECONDS.fullmatch(given):
+            raise ValueError("a time is written as in ISO 8601, for instance 2026-01-31T12:00:00Z")
+        return given
 
     def filter(self) -> JobFilter:
         """Return what the query means. Raises InvalidRequest for a type of intake or output that does not exist."""
