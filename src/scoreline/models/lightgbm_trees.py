@@ -18,6 +18,7 @@ from scoreline.models.forest import CATEGORY, ZERO_IS_MISSING, Finish, Forest, I
 _TINY = float(np.float32(1e-35))  # what is not greater counts as zero
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2  # bits of a decision type; the two above say what is missing
 _ZERO, _NAN = 1, 2
+_MOST_WORDS = 1 << 20  # of a set
 _MOST_LEAVES = 2048  # testing every split of larger trees takes longer than going down one path, as the library does
 
 # How the cells of a feature are prepared: as they are, with zero for what is missing, without zeros, as codes.
@@ -45,11 +46,14 @@ def read(text: str) -> Forest:
     trees = [block for block in blocks if "Tree" in block]
     if any(tree.get("is_linear", "0") != "0" for tree in trees):
         raise NoForest("its leaves are linear models")
+    splits = _Splits(trees)
+    if len(splits.feature) and not 0 <= splits.feature.min() <= splits.feature.max() <= int(header["max_feature_idx"]):
+        raise NoForest("it has splits by features that it has not")
     outputs = int(header.get("num_tree_per_iteration", "1"))
     finish, factor = _finish(header["objective"].split())
     averaged = "average_output" in head.split("\n")
     divisor = float(len(trees) // outputs) if averaged else 1.0
-    return forest.tables(_trees(_Splits(trees)), outputs=outputs, divisor=divisor, finish=finish, factor=factor)
+    return forest.tables(_trees(splits), outputs=outputs, divisor=divisor, finish=finish, factor=factor)
 
 
 def _entries(text: str) -> dict[str, str]:
@@ -144,8 +148,13 @@ def _cells(splits: _Splits) -> Ints:
 def _sets(splits: _Splits, some: Ints) -> tuple[Ints, npt.NDArray[np.uint64], Ints]:
     """Tests, values and numbers of codes of the categorical splits; a threshold is the number of a set of its tree."""
     tree = splits.tree[some]
-    bound = splits.first_bound[tree] + splits.threshold[some].astype(np.int64)
+    ends = np.append(splits.first_bound[1:], len(splits.bounds))[tree] - 1
+    bound = splits.first_bound[tree] + splits.threshold[some].clip(-1, _MOST_WORDS).astype(np.int64)
+    if (bound < splits.first_bound[tree]).any() or (bound >= ends).any():
+        raise NoForest("it has splits by sets that it has not")
     first, end = (splits.first_word[tree] + splits.bounds[bound + step] for step in (0, 1))
+    if (first < 0).any() or (end < first).any() or (end > len(splits.words)).any() or (end - first > _MOST_WORDS).any():
+        raise NoForest("it has sets that are damaged")
     words = np.append(splits.words, [0, 0]).astype(np.uint64)
     low, high = (np.where(first + step < end, words[first + step], 0).astype(np.uint64) for step in (0, 1))
     few = (end - first) * forest.BITS <= forest.FEW

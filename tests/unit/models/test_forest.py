@@ -252,6 +252,31 @@ def test_splits_that_are_no_tree(left, right, words):
         lightgbm_trees.read(model_text([block]))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("split_feature=0", f"split_feature={FEATURES}", "features that it has not"),
+        ("split_feature=0", "split_feature=-1", "features that it has not"),
+        ("threshold=0", "threshold=1", "sets that it has not"),
+        ("threshold=0", "threshold=-1", "sets that it has not"),
+        ("threshold=0", "threshold=1e300", "sets that it has not"),
+        ("cat_boundaries=0 3", "cat_boundaries=0 9", "damaged"),
+        ("cat_boundaries=0 3", "cat_boundaries=-3 0", "damaged"),
+        ("cat_boundaries=0 3", "cat_boundaries=3 0", "damaged"),
+    ],
+)
+def test_tables_never_point_beyond_their_memory(old, new, words):
+    """A model file comes from anywhere, and the kernel checks nothing."""
+    block = (
+        "num_leaves=2\nnum_cat=1\nsplit_feature=0\nthreshold=0\ndecision_type=1\nleft_child=-1\nright_child=-2\n"
+        "leaf_value=1 2\ncat_boundaries=0 3\ncat_threshold=5 6 7\n"
+    )
+    check(model_text([block]), [[0.0, 1, 66, 70, 95, 96, -1, np.nan]] * FEATURES)
+    assert old in block
+    with pytest.raises(NoForest, match=words):
+        lightgbm_trees.read(model_text([block.replace(old, new)]))
+
+
 def test_mappings_that_may_be_dropped():
     """Those of the library that are read-only and hold nothing of the process's own."""
     maps = "".join(
