@@ -24,9 +24,11 @@
     +-- StoreError                the database: gone, full, no free connection
     |   +-- StoreBusy             lost against another transaction; nothing was changed
     +-- TooManyBadRows            the thresholds of abortOnError
+    +-- TimeLimit                 the job has run for as long as it may
     +-- RunStopped                the run was asked to end
     |   +-- Cancelled             by a user
     |   +-- LostLease             another worker has the job
+    |   |   +-- Paused            nobody has it: it rests until a user resumes it
     |   +-- ShuttingDown          this process is going down; the job goes on elsewhere
     +-- SetupError                the installation: a missing extra, a bad setting
 
@@ -158,6 +160,10 @@ class TooManyBadRows(ScorelineError):
     """More rows failed than abortOnError allows."""
 
 
+class TimeLimit(ScorelineError):
+    """The job has run for as long as jobs of this installation may."""
+
+
 class RunStopped(ScorelineError):
     """The run was asked to end."""
 
@@ -168,6 +174,10 @@ class Cancelled(RunStopped):
 
 class LostLease(RunStopped):
     """Another worker has taken the job over; nothing more may be written for it."""
+
+
+class Paused(LostLease):
+    """A user paused the job; another run goes on with it when it is resumed."""
 
 
 class ShuttingDown(RunStopped):

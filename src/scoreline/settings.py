@@ -75,6 +75,18 @@ class Settings(BaseSettings):
     min_free_bytes: int = Field(
         256 << 20, ge=0, description="Free disk space below which new uploads and results are refused."
     )
+    upload_wait_hours: float = Field(
+        24.0, gt=0, description="A job whose data has not come for so long is aborted, parts of it included."
+    )
+    retention_hours: float = Field(
+        48.0,
+        ge=0,
+        description="Results are deleted so long after their job's end, unless the job says otherwise "
+        "(`retentionHours`).",
+    )
+    max_run_seconds: float | None = Field(
+        None, gt=0, description="A job that has run for so long, pauses not counted, is aborted; without it, none is."
+    )
     files_dir: Path | None = Field(
         None,
         description="Folder whose files jobs may read and write (type `filesystem`), the same for API and workers; "

@@ -318,3 +318,31 @@ def test_times_in_filters_are_iso_8601(api, moment):
         response = client.get("batchPredictions/", params={"startDateTime": moment})
     assert response.status_code == 422
     assert list(response.json()["errors"]) == ["startDateTime"]
+
+
+def test_a_job_rests_and_goes_on(api):
+    job = api.job(priority=3, retentionHours=0.5)
+    assert (job["jobSpec"]["priority"], job["jobSpec"]["retentionHours"], job["paused"]) == (3, 0.5, None)
+    api.upload(job["id"])
+    api.run(job["id"])
+    with api.client() as client:
+        paused = client.post(f"batchPredictions/{job['id']}/pause/")
+        assert paused.status_code == 200
+        assert (paused.json()["status"], paused.json()["queued"]) == ("INITIALIZING", False)
+        assert paused.json()["paused"]
+        assert paused.json()["statusDetails"].startswith("Paused since")
+        resumed = client.post(f"batchPredictions/{job['id']}/resume/").json()
+        assert (resumed["paused"], resumed["queuePosition"]) == (None, 0)
+        client.delete(f"batchPredictions/{job['id']}/")
+        for verb in ("pause", "resume"):
+            assert client.post(f"batchPredictions/{job['id']}/{verb}/").status_code == 409
+            assert client.post(f"batchPredictions/000000000000000000000000/{verb}/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("priority", 101), ("priority", 1.5), ("retentionHours", -1), ("retentionHours", "2")]
+)
+def test_settings_of_ours_have_limits(api, name, value):
+    with api.client() as client:
+        answer = client.post("batchPredictions/", json={"deploymentId": api.deployment_id, name: value})
+    assert (answer.status_code, list(answer.json()["errors"])) == (422, [name])

@@ -92,6 +92,18 @@ def change_job(call: Called, job_id: str, body: Annotated[JobChange, Depends(bod
     return JsonResponse(_document(call, service.hide(call.store, call.caller, job_id, hidden=body.hidden)))
 
 
+@router.post("/{job_id}/pause/", responses=answer(answers.Job))
+def pause_job(call: Called, job_id: str) -> Response:
+    """Let a job rest: it keeps what is done, gives its slot back, and goes on when it is resumed."""
+    return JsonResponse(_document(call, service.pause(call.store, call.caller, job_id)))
+
+
+@router.post("/{job_id}/resume/", responses=answer(answers.Job))
+def resume_job(call: Called, job_id: str) -> Response:
+    """Let a paused job go on after its last recorded chunk."""
+    return JsonResponse(_document(call, service.resume(call.store, call.caller, job_id)))
+
+
 @router.delete("/{job_id}/", status_code=202, responses=answer(None, 202))
 def abort_job(call: Called, job_id: str) -> Response:
     """Abort a job that is not over."""

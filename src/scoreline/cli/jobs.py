@@ -79,6 +79,22 @@ def abort(job_id: JobId, url: options.Url = options.DEFAULT_URL, token: options.
 
 
 @app.command()
+def pause(job_id: JobId, url: options.Url = options.DEFAULT_URL, token: options.ApiToken = None) -> None:
+    """Let a job rest that waits or runs; what is done stays done."""
+    with Api(url, token) as api:
+        api.post(f"batchPredictions/{job_id}/pause/", {})
+    show_note(f"Job {job_id} is paused; `scoreline jobs resume {job_id}` lets it go on.")
+
+
+@app.command()
+def resume(job_id: JobId, url: options.Url = options.DEFAULT_URL, token: options.ApiToken = None) -> None:
+    """Let a paused job go on."""
+    with Api(url, token) as api:
+        api.post(f"batchPredictions/{job_id}/resume/", {})
+    show_note(f"Job {job_id} goes on.")
+
+
+@app.command()
 def logs(job_id: JobId, url: options.Url = options.DEFAULT_URL, token: options.ApiToken = None) -> None:
     """Print a job's log."""
     with Api(url, token) as api:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
 
-from scoreline.errors import ScorelineError
-from scoreline.jobs import states, uploads
+from scoreline.errors import ScorelineError, StoreError
+from scoreline.jobs import keeping, states, uploads
 from scoreline.jobs.model import JobState
 from scoreline.spool import Spool
 from scoreline.store import Store, now
@@ -42,24 +43,40 @@ def sweep(store: Store, spool: Spool) -> int:
     return done
 
 
-def tidy(spool: Spool) -> None:
-    """Delete what killed processes left half written in the spool; trouble is logged and tried again next time."""
+def tidy(store: Store, spool: Spool) -> None:
+    """Delete what killed processes left in the spool.
+
+    Raises StoreError; trouble with the spool is logged and tried again next time.
+    """
     try:
         gone = spool.sweep()
+        orphans = keeping.delete_orphans(store, spool)
+    except StoreError:
+        raise
     except (ScorelineError, OSError) as exc:
-        _log.warning("Half-written files could not be deleted", cause=str(exc))
+        _log.warning("Left-over files could not be deleted", cause=str(exc))
         return
-    if gone:
-        _log.info("half-written files deleted", files=gone)
+    if gone or orphans:
+        _log.info("left-over files deleted", half_written=gone, without_job=orphans)
 
 
 class UploadWatch:
     """Ends jobs whose upload shows no sign of life, because the API that took it is gone. `look` every few seconds."""
 
-    def __init__(self, store: Store, idle_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """Wait for `idle_seconds` and a margin on `clock`, which gives seconds that only grow."""
+    def __init__(
+        self,
+        store: Store,
+        idle_seconds: float,
+        parts_seconds: float = math.inf,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Wait for `idle_seconds` and a margin on `clock`, which gives seconds that only grow.
+
+        parts_seconds: how long a job that holds no place in the queue may wait for the next of its parts.
+        """
         self._store = store
         self._idle_seconds = idle_seconds + _MARGIN_SECONDS
+        self._parts_seconds = parts_seconds
         self._clock = clock
         self._since: dict[tuple[str, int], float] = {}
 
@@ -69,11 +86,15 @@ class UploadWatch:
             found = uploads.running(connection)
         moment = self._clock()
         before, self._since = self._since, {}
-        for job_id, in_parts, beat in found:
-            self._since[job_id, beat] = since = before.get((job_id, beat), moment)
-            patience = self._idle_seconds * (_PARTS_FACTOR if in_parts else 1)
-            if moment - since >= patience:
-                self._give_up(job_id, moment - since)
+        for one in found:
+            self._since[one.job_id, one.beat] = since = before.get((one.job_id, one.beat), moment)
+            if moment - since >= self._patience(one):
+                self._give_up(one.job_id, moment - since)
+
+    def _patience(self, one: uploads.Running) -> float:
+        if not one.in_parts:
+            return self._idle_seconds
+        return _PARTS_FACTOR * self._idle_seconds if one.in_line else self._parts_seconds
 
     def _give_up(self, job_id: str, silence: float) -> None:
         reason = f"Receiving the upload failed: nothing came for {silence:.0f} s; send the file again with a new job."

@@ -11,7 +11,15 @@ from typing import Any
 
 from scoreline import adapters
 from scoreline.jobs.checks import not_built
-from scoreline.jobs.spec import FILE_INTAKE, LOCAL_FILE, MOST_CHUNK_BYTES, MOST_CONCURRENT, JobSpec
+from scoreline.jobs.spec import (
+    FILE_INTAKE,
+    LOCAL_FILE,
+    MOST_CHUNK_BYTES,
+    MOST_CONCURRENT,
+    MOST_HOURS,
+    MOST_PRIORITY,
+    JobSpec,
+)
 from scoreline.types import JsonObject
 
 _FLAG: JsonObject = {"type": "boolean"}
@@ -190,6 +198,16 @@ EXPLANATIONS = {
     "explanationClassNames": Setting(_TEXTS, "Explain these classes."),
 }
 FURTHER = {
+    "priority": Setting(
+        _whole(-MOST_PRIORITY, MOST_PRIORITY),
+        "Jobs with a larger number come first in the line of their prediction server, whenever they came.",
+        "`0`",
+    ),
+    "retentionHours": Setting(
+        {"type": "number", "minimum": 0, "maximum": MOST_HOURS},
+        "Hours after the job's end for which its result is kept.",
+        "`SCORELINE_RETENTION_HOURS`",
+    ),
     "timeseriesSettings": Setting(_OBJECT, "Forecasts: `type`, `forecastPoint` and so on."),
     "batchJobType": Setting({"enum": ["prediction", "monitoring"]}, "What the job is for.", "`prediction`"),
     "monitoringBatchPrefix": Setting(_TEXT, "Name of the batch that the job's rows are monitored in."),

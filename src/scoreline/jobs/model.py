@@ -64,7 +64,8 @@ class Job:
     """One job. Sizes are bytes; `percentage` is 0 to 100; counters only grow.
 
     fence numbers its runs. lease_owner: the worker that runs it. queue_position: jobs ahead of it while it waits for a
-    slot, else None. source: where the request came from.
+    slot, else None. source: where the request came from. paused_at: since when it rests. ran_seconds: what its runs
+    took.
     """
 
     id: str
@@ -84,6 +85,7 @@ class Job:
     started_at: datetime | None
     finished_at: datetime | None
     hidden_at: datetime | None
+    paused_at: datetime | None
     upload_state: UploadState
     upload_bytes: int
     upload_expected: int | None
@@ -95,6 +97,7 @@ class Job:
     fence: int
     lease_owner: str | None
     results_deleted: bool
+    ran_seconds: float
 
     @property
     def queued(self) -> bool:
@@ -114,6 +117,9 @@ class Job:
         """What the job does or how it ended, in words; never empty."""
         if self.reason:
             return self.reason
+        if self.paused_at is not None:
+            done = self.counts.scored + self.counts.failed
+            return f"Paused since {clock(self.paused_at)}: {done} rows done; resume the job to go on"
         if self.state is JobState.RUNNING:
             done = self.counts.scored + self.counts.failed
             begun = "" if self.started_at is None else f" since {clock(self.started_at)}"

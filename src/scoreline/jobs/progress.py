@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import deque
 from types import TracebackType
 from typing import Self
@@ -10,7 +12,7 @@ from typing import Self
 import structlog
 from sqlalchemy.engine import Connection
 
-from scoreline.errors import Cancelled, LostLease, RunStopped, ShuttingDown, StoreError
+from scoreline.errors import Cancelled, LostLease, Paused, RunStopped, ShuttingDown, StoreError, TimeLimit
 from scoreline.jobs import states, store
 from scoreline.jobs.model import JobState
 from scoreline.jobs.states import Run
@@ -42,6 +44,9 @@ class RunProgress:
         self._reason: RunStopped | None = None
         self._over = threading.Event()
         self._server_url: str | None = None
+        self._deadline = math.inf
+        self._limit = ""
+        self._told = time.monotonic()  # until when the run's time is stored
         self._thread = threading.Thread(target=self._beat, name=f"lease of {run.job_id}", daemon=True)
 
     def __enter__(self) -> Self:
@@ -61,6 +66,12 @@ class RunProgress:
         """
         self._server_url = url
 
+    def limit(self, seconds: float | None, ran: float) -> None:
+        """Let the run fail once its job has run for `seconds`; earlier runs took `ran` of them."""
+        if seconds is not None:
+            self._limit = f"{seconds:g} s"
+            self._deadline = time.monotonic() + max(0.0, seconds - ran)
+
     def report(self, snapshot: Snapshot) -> None:
         """Keep the latest state of the run; the heartbeat stores it."""
         with self._lock:
@@ -76,10 +87,15 @@ class RunProgress:
                 self._lines.append(f"Further lines of this run are left out after {_MOST_LINES}.")
 
     def stop_requested(self) -> bool:
-        """Return False while the run may go on; else raise why it must end: Cancelled, LostLease or ShuttingDown."""
+        """Return False while the run may go on; else raise why it must end: RunStopped, or TimeLimit."""
         reason = self._reason
         if reason is not None:
             raise type(reason)(reason.message)
+        if time.monotonic() > self._deadline:
+            raise TimeLimit(
+                f"Scoring was stopped: the job has run for {self._limit}, which is as long as this installation lets "
+                "jobs run (SCORELINE_MAX_RUN_SECONDS); score the data in parts, or ask for a higher limit."
+            )
         return False
 
     @property
@@ -98,15 +114,18 @@ class RunProgress:
         with self._flushing:
             with self._lock:
                 snapshot, lines = self._snapshot, list(self._lines)
-            if not self._store.run(lambda connection: self._put(connection, snapshot, lines)):
+            moment = time.monotonic()
+            seconds = moment - self._told
+            if not self._store.run(lambda connection: self._put(connection, snapshot, lines, seconds)):
                 self._find_reason()
                 return
+            self._told = moment
             with self._lock:
                 for _ in lines:
                     self._lines.popleft()
 
-    def _put(self, connection: Connection, snapshot: Snapshot | None, lines: list[str]) -> bool:
-        held = states.renew(connection, self._run, snapshot)
+    def _put(self, connection: Connection, snapshot: Snapshot | None, lines: list[str], seconds: float) -> bool:
+        held = states.renew(connection, self._run, snapshot, seconds)
         if held:
             store.add_log(connection, self._run.job_id, lines)
         return held
@@ -139,5 +158,7 @@ class RunProgress:
             state = states.state_of(connection, self._run.job_id)
         if state is JobState.ABORTED:
             self.stop(Cancelled(f"Job {self._run.job_id} was aborted."))
+        elif state is JobState.INITIALIZING:
+            self.stop(Paused(f"Job {self._run.job_id} was paused."))
         else:
             self.stop(LostLease(f"Run {self._run.fence} of job {self._run.job_id} lost its lease."))

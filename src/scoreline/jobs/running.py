@@ -96,6 +96,7 @@ class JobRun:
 
     def _do(self) -> None:
         job = self._patiently(self._find)
+        self._progress.limit(self._settings.max_run_seconds, job.ran_seconds)
         with ticket.opened(self._store, self._spool.url, job, self._settings) as built:
             self._progress.watch_server(built.server.url)
             ledger = StoreLedger(self._store, self._run, stopped=lambda: self._progress.reason)

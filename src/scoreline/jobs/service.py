@@ -75,6 +75,8 @@ def create(
         "source": source,
         "state": JobState.INITIALIZING,
         "upload_state": upload,
+        "priority": spec.priority or 0,
+        "retention_hours": spec.retention_hours,
         "created_at": moment,
     }
     with store.begin() as connection:
@@ -141,6 +143,32 @@ def abort(store: Store, caller: Caller, job_id: str) -> Job:
         job = get(store, caller, job_id)
         raise Conflict(f"Job {job_id!r} cannot be aborted, because it is {job.state} already.")
     return get(store, caller, job_id)
+
+
+def pause(store: Store, caller: Caller, job_id: str) -> Job:
+    """Let a job rest that waits or runs: it gives its slot back, and what is done stays done. One that rests, rests on.
+
+    Raises Conflict when the job is over, Forbidden.
+    """
+    return _rest(store, caller, job_id, states.pause, "paused")
+
+
+def resume(store: Store, caller: Caller, job_id: str) -> Job:
+    """Let a paused job go on after its last recorded chunk; one that is not paused stays as it is.
+
+    Raises Conflict when the job is over, Forbidden.
+    """
+    return _rest(store, caller, job_id, states.resume, "resumed")
+
+
+def _rest(store: Store, caller: Caller, job_id: str, change: Callable[[Connection, str, str], bool], verb: str) -> Job:
+    job = get(store, caller, job_id)
+    require_change(caller, job.owner.id, f"job {job_id!r}")
+    store.run(lambda connection: change(connection, job_id, caller.username))
+    job = get(store, caller, job_id)
+    if job.state.final:
+        raise Conflict(f"Job {job_id!r} cannot be {verb}, because it is {job.state} already.")
+    return job
 
 
 def hide(store: Store, caller: Caller, job_id: str, *, hidden: bool) -> Job:

@@ -25,6 +25,8 @@ FILE_INTAKE = {"multipart": False, "async": True}
 
 MOST_CONCURRENT = 256
 MOST_CHUNK_BYTES = 40 << 20
+MOST_PRIORITY = 100
+MOST_HOURS = 10 * 366 * 24
 _CHUNK_RULES = ("auto", "fixed", "dynamic")
 _TAB = "tab"
 
@@ -87,6 +89,8 @@ class JobSpec:
     monitoring_columns: JsonObject | None = None
     monitoring_aggregation: JsonObject | None = None
     monitoring_output_settings: JsonObject | None = None
+    priority: int | None = None
+    retention_hours: float | None = None
 
     @property
     def intake_type(self) -> str:
@@ -142,6 +146,8 @@ class JobSpec:
             skip_drift_tracking=fields.flag("skipDriftTracking", default=False),
             column_names_remapping=remapping,
             timeseries_settings=fields.object("timeseriesSettings"),
+            priority=fields.whole("priority", -MOST_PRIORITY, MOST_PRIORITY),
+            retention_hours=fields.number("retentionHours", 0, MOST_HOURS),
         )
 
     def to_document(self) -> JsonObject:
@@ -196,6 +202,8 @@ _ONLY_WHEN_SET = {
     "monitoringColumns": "monitoring_columns",
     "monitoringAggregation": "monitoring_aggregation",
     "monitoringOutputSettings": "monitoring_output_settings",
+    "priority": "priority",
+    "retentionHours": "retention_hours",
 }
 _NAMES = (*JobSpec().to_document(), *_ONLY_WHEN_SET, "maxNGramExplanations")
 

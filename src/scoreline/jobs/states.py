@@ -1,8 +1,10 @@
 """Every change of a job's state, each by compare-and-set: the state expected before stands in the WHERE clause.
 
     INITIALIZING --claim--> RUNNING --complete--> COMPLETED
-         |                     |
+         |  ^------pause-------+
          +----- abort ---------+--- fail, abort ---> ABORTED
+
+A job that is paused is INITIALIZING, and out of the line until it is resumed.
 
 A worker's changes name its run, too (`Run`): once another run has the job, or the job is over, they change nothing and
 say so. Functions take the transaction's connection; they return whether (or what) they changed.
@@ -66,7 +68,7 @@ def claim(connection: Connection, server_id: str, owner: str) -> Run | None:
     running = sa.select(sa.func.count()).select_from(jobs).where(here, jobs.c.state == JobState.RUNNING)
     if (connection.scalar(running) or 0) >= slots:
         return None
-    first = sa.select(jobs.c.id, jobs.c.fence).where(here, _WAITING).order_by(jobs.c.queued_at, jobs.c.id).limit(1)
+    first = sa.select(jobs.c.id, jobs.c.fence, jobs.c.started_at).where(here, _WAITING).order_by(*_LINE).limit(1)
     row = connection.execute(first).first()
     if row is None:
         return None
@@ -74,13 +76,35 @@ def claim(connection: Connection, server_id: str, owner: str) -> Run | None:
     change = jobs.update().where(jobs.c.id == row.id, _WAITING, jobs.c.fence == row.fence)
     values = _taken(owner) | {
         "state": JobState.RUNNING,
-        "started_at": _not_before(jobs.c.queued_at, moment),
+        "started_at": sa.func.coalesce(jobs.c.started_at, _not_before(jobs.c.queued_at, moment)),
         "silent_runs": 0,
     }
     if not _changed(connection, change.values(values)):
         return None
-    store.add_log(connection, row.id, [f"Job started processing at {clock(moment)}"])
+    again = f"Job goes on at {clock(moment)} as run {row.fence + 1}"
+    begins = f"Job started processing at {clock(moment)}"
+    store.add_log(connection, row.id, [begins if row.started_at is None else again])
     return Run(row.id, row.fence + 1, owner)
+
+
+def pause(connection: Connection, job_id: str, username: str) -> bool:
+    """Let a live job rest: its run ends, its slot is free, and what is in its ledger stays done."""
+    moment = now()
+    awake = sa.and_(jobs.c.id == job_id, jobs.c.state.in_(_LIVE), jobs.c.paused_at.is_(None))
+    values = {"state": JobState.INITIALIZING, "paused_at": moment, "lease_owner": None}
+    if not _changed(connection, jobs.update().where(awake).values(values)):
+        return False
+    store.add_log(connection, job_id, [f"Job paused by {username} at {clock(moment)}"])
+    return True
+
+
+def resume(connection: Connection, job_id: str, username: str) -> bool:
+    """Let a job that rests go on; in the line it has the place that it had."""
+    resting = sa.and_(jobs.c.id == job_id, jobs.c.state == JobState.INITIALIZING, jobs.c.paused_at.is_not(None))
+    if not _changed(connection, jobs.update().where(resting).values(paused_at=None)):
+        return False
+    store.add_log(connection, job_id, [f"Job resumed by {username} at {clock(now())}"])
+    return True
 
 
 def unowned(connection: Connection) -> tuple[str, int] | None:
@@ -114,9 +138,12 @@ def adopt(connection: Connection, job_id: str, fence: int, beat: int | None, own
     return Run(job_id, fence + 1, owner)
 
 
-def renew(connection: Connection, run: Run, snapshot: Snapshot | None) -> bool:
-    """Show that the run's worker lives, and how far the run is. Counters never go back."""
-    values: dict[str, Any] = {"lease_beat": jobs.c.lease_beat + 1}
+def renew(connection: Connection, run: Run, snapshot: Snapshot | None, seconds: float = 0.0) -> bool:
+    """Show that the run's worker lives, and how far the run is. Counters never go back.
+
+    seconds: how long the run took since this was last told.
+    """
+    values: dict[str, Any] = {"lease_beat": jobs.c.lease_beat + 1, "ran_seconds": jobs.c.ran_seconds + seconds}
     if snapshot is not None:
         values |= grown(snapshot.counts, snapshot.bytes_in, snapshot.bytes_out, snapshot.bytes_total)
     return _changed(connection, jobs.update().where(held(run)).values(values))
@@ -244,7 +271,8 @@ def grown(counts: Counts, bytes_in: int | None, bytes_out: int, total: int | Non
 
 
 _FINAL = (JobState.COMPLETED, JobState.ABORTED)
-_WAITING = sa.and_(jobs.c.state == JobState.INITIALIZING, jobs.c.queued_at.is_not(None))
+_WAITING = sa.and_(jobs.c.state == JobState.INITIALIZING, jobs.c.queued_at.is_not(None), jobs.c.paused_at.is_(None))
+_LINE = (jobs.c.priority.desc(), jobs.c.queued_at, jobs.c.id)
 
 
 def _due() -> sa.Select[str]:
@@ -260,7 +288,7 @@ def _due() -> sa.Select[str]:
         sa.select(jobs.c.server_id)
         .join(prediction_servers, prediction_servers.c.id == jobs.c.server_id)
         .where(_WAITING, busy < prediction_servers.c.slots)
-        .order_by(jobs.c.queued_at, jobs.c.id)
+        .order_by(*_LINE)
         .limit(1)
     )
 

@@ -129,13 +129,15 @@ def position() -> sa.ColumnElement[int | None]:
     """Return the number of jobs ahead of a row of `jobs` joined with its server; NULL when it does not wait in line."""
     ahead, running = jobs.alias("ahead"), jobs.alias("running")
     earlier = sa.or_(
-        ahead.c.queued_at < jobs.c.queued_at,
-        sa.and_(ahead.c.queued_at == jobs.c.queued_at, ahead.c.id < jobs.c.id),
+        ahead.c.priority > jobs.c.priority,
+        sa.and_(ahead.c.priority == jobs.c.priority, ahead.c.queued_at < jobs.c.queued_at),
+        sa.and_(ahead.c.priority == jobs.c.priority, ahead.c.queued_at == jobs.c.queued_at, ahead.c.id < jobs.c.id),
     )
+    in_line = sa.and_(ahead.c.state == JobState.INITIALIZING, ahead.c.paused_at.is_(None))
     before = (
         sa.select(sa.func.count())
         .select_from(ahead)
-        .where(ahead.c.server_id == jobs.c.server_id, ahead.c.state == JobState.INITIALIZING, earlier)
+        .where(ahead.c.server_id == jobs.c.server_id, in_line, earlier)
         .correlate(jobs)
         .scalar_subquery()
     )
@@ -147,7 +149,7 @@ def position() -> sa.ColumnElement[int | None]:
         .scalar_subquery()
     )
     in_the_way = sa.case((busy >= prediction_servers.c.slots, busy), else_=0)
-    waits = sa.and_(jobs.c.state == JobState.INITIALIZING, jobs.c.queued_at.is_not(None))
+    waits = sa.and_(jobs.c.state == JobState.INITIALIZING, jobs.c.queued_at.is_not(None), jobs.c.paused_at.is_(None))
     return sa.case((waits, before + in_the_way), else_=sa.null())
 
 
@@ -244,6 +246,7 @@ def _job(row: RowMapping) -> Job:
         started_at=values["started_at"],
         finished_at=values["finished_at"],
         hidden_at=values["hidden_at"],
+        paused_at=values["paused_at"],
         upload_state=UploadState(values["upload_state"]),
         upload_bytes=values["upload_bytes"],
         upload_expected=values["upload_expected"],
@@ -255,6 +258,7 @@ def _job(row: RowMapping) -> Job:
         fence=values["fence"],
         lease_owner=values["lease_owner"],
         results_deleted=values["results_deleted_at"] is not None,
+        ran_seconds=values["ran_seconds"],
     )
 
 

@@ -5,6 +5,8 @@ Changes are by compare-and-set, as in `jobs.states`; functions return whether th
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -67,12 +69,27 @@ def _set(connection: Connection, mine: sa.ColumnElement[bool], received: int, st
     return connection.execute(jobs.update().where(mine).values(values)).rowcount == 1
 
 
-def running(connection: Connection) -> list[tuple[str, bool, int]]:
-    """Return the uploads that run for jobs in line or running: job id, whether in parts, and a sign of life."""
-    query = sa.select(jobs.c.id, jobs.c.spec, jobs.c.upload_beat).where(
-        jobs.c.state.in_(_LIVE), jobs.c.queued_at.is_not(None), jobs.c.upload_state == UploadState.RUNNING
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An upload under way. in_line: its job has a place in the queue, or runs. beat: changes while the upload lives."""
+
+    job_id: str
+    in_parts: bool
+    in_line: bool
+    beat: int
+
+
+def running(connection: Connection) -> list[Running]:
+    """Return the uploads that run for jobs that are not over and do not rest."""
+    query = sa.select(jobs.c.id, jobs.c.spec, jobs.c.queued_at, jobs.c.upload_beat).where(
+        jobs.c.state.in_(_LIVE), jobs.c.paused_at.is_(None), jobs.c.upload_state == UploadState.RUNNING
     )
     return [
-        (row.id, row.spec["intakeSettings"].get("multipart") is True, row.upload_beat)
+        Running(
+            row.id,
+            row.spec["intakeSettings"].get("multipart") is True,
+            row.queued_at is not None,
+            row.upload_beat,
+        )
         for row in connection.execute(query)
     ]

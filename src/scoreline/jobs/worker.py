@@ -10,7 +10,7 @@ import structlog
 from scoreline import logs
 from scoreline.engines import run_ticket
 from scoreline.errors import ScorelineError, StoreError
-from scoreline.jobs import cleaning, lease
+from scoreline.jobs import cleaning, keeping, lease
 from scoreline.jobs.running import Engine, JobRun
 from scoreline.jobs.states import Run
 from scoreline.settings import Settings
@@ -23,7 +23,8 @@ _IDLE_AFTER = 30.0
 _LONGEST_PAUSE = 5.0  # while the database is away
 _LOOK_SECONDS = 1.0
 _SWEEP_SECONDS = 2.0
-_TIDY_SECONDS = 3600.0
+_EXPIRE_SECONDS = 60.0
+_HOUR_SECONDS = 3600.0
 _DRAIN_SECONDS = 20.0
 
 _log = structlog.get_logger(__name__)
@@ -66,9 +67,12 @@ class Worker:
         self._most = settings.worker_jobs
         self._runs: list[tuple[threading.Thread, JobRun]] = []
         self._watcher = lease.Watcher(store, self.worker_id, settings.lease_seconds)
-        self._uploads = cleaning.UploadWatch(store, settings.upload_idle_seconds)
+        self._uploads = cleaning.UploadWatch(
+            store, settings.upload_idle_seconds, settings.upload_wait_hours * _HOUR_SECONDS
+        )
         self._look_at = 0.0
         self._sweep_at = 0.0
+        self._expire_at = 0.0
         self._tidy_at = 0.0
         self._busy_at = time.monotonic()
 
@@ -122,9 +126,13 @@ class Worker:
             self._sweep_at = moment + _SWEEP_SECONDS
             cleaning.sweep(self._store, self._spool)
             self._uploads.look()
+        if moment >= self._expire_at:
+            self._expire_at = moment + _EXPIRE_SECONDS
+            keeping.expire_results(self._store, self._spool, self._settings.retention_hours)
+            keeping.expire_waiting(self._store, self._settings.upload_wait_hours)
         if moment >= self._tidy_at:
-            self._tidy_at = moment + _TIDY_SECONDS
-            cleaning.tidy(self._spool)
+            self._tidy_at = moment + _HOUR_SECONDS
+            cleaning.tidy(self._store, self._spool)
 
     def _drain(self) -> None:
         """Ask all runs to leave, and wait for them for a while; what they leave goes on with other workers."""

@@ -110,7 +110,7 @@ def test_a_job_may_be_completed_before_the_end_of_its_upload_is_noted(world):
 
 def test_uploads_that_show_no_sign_of_life_end_their_jobs(sqlite_world):
     world, now = sqlite_world, [0.0]
-    watch = cleaning.UploadWatch(world.store, 60.0, lambda: now[0])
+    watch = cleaning.UploadWatch(world.store, 60.0, clock=lambda: now[0])
     alive, dead, parts, waiting = (
         world.job(queued=False, spec=spec(multipart=many)) for many in (False, False, True, False)
     )

@@ -45,8 +45,9 @@ class HalfScorer:
 
 
 class Working:
-    def __init__(self, world, spool, scorer, name):
-        settings = Settings(database_url=world.store.url.render_as_string(hide_password=False), lease_seconds=2)
+    def __init__(self, world, spool, scorer, name, **values):
+        url = world.store.url.render_as_string(hide_password=False)
+        settings = Settings(database_url=url, lease_seconds=2, **values)
         engine = lambda ticket, ledger, progress: run_ticket(ticket, ledger, progress, scorer=scorer)  # noqa: E731
         self.worker = Worker(settings, world.store, spool, worker_id=name, engine=engine)
         self.stop = threading.Event()

@@ -119,6 +119,7 @@ class Job(TypedDict):
     links: JobLinks
     jobSpec: ShownSpec
     hidden: Moment | None
+    paused: Moment | None
     intakeDatasetDisplayName: None
     monitoringBatchId: None
     batchPredictionJobDefinition: None

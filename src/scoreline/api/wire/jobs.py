@@ -121,6 +121,7 @@ def job_document(job: Job, logs: Sequence[str], links: Links) -> answers.Job:
         "links": _links(job, links),
         "jobSpec": _spec(job),
         "hidden": timestamp(job.hidden_at),
+        "paused": timestamp(job.paused_at),
         "intakeDatasetDisplayName": None,
         "monitoringBatchId": None,
         "batchPredictionJobDefinition": None,

@@ -36,6 +36,10 @@ jobs = sa.Table(
     moment("started_at", nullable=True),
     moment("finished_at", nullable=True),
     moment("hidden_at", nullable=True),
+    # Set while the job rests; then nobody may run it.
+    moment("paused_at", nullable=True),
+    # Larger comes first in the line.
+    sa.Column("priority", sa.Integer(), nullable=False, default=0, server_default="0"),
     # The client's upload: none, waiting, running, done, broken. `beat` grows while it is alive; expected: bytes that
     # the client announced.
     sa.Column("upload_state", sa.String(16), nullable=False),
@@ -48,6 +52,8 @@ jobs = sa.Table(
     sa.Column("lease_owner", Text(), nullable=True),
     _count("lease_beat"),
     sa.Column("silent_runs", sa.Integer(), nullable=False, default=0),
+    # Seconds that all runs took, as their own clocks counted them.
+    sa.Column("ran_seconds", sa.Float(53), nullable=False, default=0.0, server_default="0"),
     # Rows and bytes; they only grow.
     _count("rows_read"),
     _count("rows_scored"),
@@ -59,6 +65,8 @@ jobs = sa.Table(
     # When staged bytes that nobody needs any more were deleted; when the result was.
     moment("cleaned_at", nullable=True),
     moment("results_deleted_at", nullable=True),
+    # Hours for which this job's result is kept; None: as the installation says.
+    sa.Column("retention_hours", sa.Float(53), nullable=True),
     sa.Index("ix_jobs_state_queued_at", "state", "queued_at"),
     sa.Index("ix_jobs_server_id_state", "server_id", "state"),
     sa.Index("ix_jobs_org_id_created_at", "org_id", "created_at"),
