@@ -13,7 +13,7 @@ from scoreline.api.contract import answer
 from scoreline.api.guard import StreamBroken
 from scoreline.api.receiving import in_thread
 from scoreline.api.wire.jobs import COLLECTION
-from scoreline.errors import SpoolError
+from scoreline.errors import NotFound, SpoolError
 from scoreline.jobs import service
 from scoreline.rows import failed
 from scoreline.types import Receipt
@@ -30,6 +30,8 @@ async def failed_rows(call: Called, job_id: str) -> Response:
     """Return the failed rows as CSV: number, reason and source row; of a job that runs, those until now."""
     here = call.installation
     job = await in_thread(here, service.get, call.store, call.caller, job_id)
+    if job.results_deleted:
+        raise NotFound(f"The list of failed rows of job {job_id!r} is not kept any more: run the job again.")
     receipts = await in_thread(here, service.error_receipts, call.store, job.id)
     size = len(failed.HEADER) + sum(int(receipt.data["size"]) for receipt in receipts)
     headers = {

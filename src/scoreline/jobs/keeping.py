@@ -20,7 +20,8 @@ from scoreline.spool import Spool
 from scoreline.store import Store, now
 from scoreline.store.tables.jobs import jobs
 
-_STAGED = ("uploads", "results")
+_KEPT = ("results", "errors")
+_STAGED = ("uploads", *_KEPT)
 _SETTLED = timedelta(minutes=10)  # what is younger may belong to a request that still runs
 _AT_ONCE = 500  # ids in one query
 
@@ -28,13 +29,17 @@ _log = structlog.get_logger(__name__)
 
 
 def expire_results(store: Store, spool: Spool, hours: float) -> int:
-    """Delete results that were kept for their time, `hours` unless the job says otherwise; return how many.
+    """Delete what was kept of jobs for its time, `hours` unless the job says otherwise; return of how many jobs.
 
-    Raises StoreError; trouble with the spool is logged and tried again next time.
+    That is the result of a localFile output, and the list of failed rows of any job. Raises StoreError; trouble with
+    the spool is logged and tried again next time.
     """
     moment = now()
+    result = sa.and_(jobs.c.state == JobState.COMPLETED, jobs.c.output_type == LOCAL_FILE)
     query = sa.select(jobs.c.id, jobs.c.finished_at, jobs.c.retention_hours).where(
-        jobs.c.state == JobState.COMPLETED, jobs.c.results_deleted_at.is_(None), jobs.c.output_type == LOCAL_FILE
+        jobs.c.state.in_((JobState.COMPLETED, JobState.ABORTED)),
+        jobs.c.results_deleted_at.is_(None),
+        sa.or_(result, jobs.c.rows_failed > 0),
     )
     with store.read() as connection:
         found = connection.execute(query).all()
@@ -78,8 +83,8 @@ def delete_orphans(store: Store, spool: Spool) -> int:
 def _wanted(store: Store, kind: str, job_ids: list[str]) -> set[str]:
     """Return those jobs whose bytes of this kind may still be needed."""
     settled = sa.and_(jobs.c.cleaned_at.is_not(None), jobs.c.finished_at < now() - _SETTLED)
-    unread = sa.or_(jobs.c.state == JobState.ABORTED, jobs.c.results_deleted_at.is_not(None))
-    gone = settled if kind == "uploads" else sa.and_(settled, unread)
+    deleted, aborted = jobs.c.results_deleted_at.is_not(None), jobs.c.state == JobState.ABORTED
+    gone = sa.and_(settled, {"uploads": sa.true(), "results": sa.or_(aborted, deleted), "errors": deleted}[kind])
     found: set[str] = set()
     with store.read() as connection:
         for start in range(0, len(job_ids), _AT_ONCE):
@@ -95,7 +100,8 @@ def _delete_result(store: Store, spool: Spool, job_id: str, hours: float) -> boo
         # The record goes first: a reader who comes in between is told that the result is not kept any more.
         if not store.run(lambda connection: _note_deletion(connection, job_id, hours)):
             return False
-        spool.delete_stream(f"results/{job_id}")
+        for kind in _KEPT:
+            spool.delete_stream(f"{kind}/{job_id}")
     except ScorelineError as exc:
         _log.warning("a result could not be deleted", job_id=job_id, cause=exc.message)
         return False

@@ -53,6 +53,17 @@ def test_results_elsewhere_are_nobody_elses_business(world, spool):
     assert not world.get(job_id).results_deleted
 
 
+def test_the_list_of_failed_rows_of_any_job_goes_with_the_rest(world, spool):
+    aborted, whole = world.job(), world.job()
+    past = now() - timedelta(hours=49)
+    world.set(aborted, state=JobState.ABORTED, finished_at=past, rows_failed=3)
+    world.set(whole, state=JobState.ABORTED, finished_at=past)
+    spool.put_segment(f"errors/{aborted}", "a", b"rows")
+    assert keeping.expire_results(world.store, spool, 48) == 1
+    assert not spool.blobs.list(f"errors/{aborted}")
+    assert world.get(aborted).results_deleted
+
+
 def test_a_job_whose_data_never_comes_is_aborted(world):
     late = world.job(queued=False, created_at=now() - timedelta(hours=25))
     patient = world.job(queued=False, created_at=now() - timedelta(hours=23))
@@ -76,12 +87,13 @@ def test_bytes_without_a_job_are_deleted_and_others_are_not(world, spool):
     world.set(deleted, state=JobState.COMPLETED, cleaned_at=past, finished_at=past, results_deleted_at=past)
     live = world.job()
     for job_id in (nobody, ended, fresh, aborted, deleted, live):
-        for kind in ("uploads", "results"):
+        for kind in ("uploads", "results", "errors"):
             spool.put_segment(f"{kind}/{job_id}", "a", b"bytes")
     cleaning.tidy(world.store, spool)
-    left = {tuple(key.split("/")[:2]) for key in spool.blobs.list("uploads") + spool.blobs.list("results")}
-    both = {(kind, job_id) for kind in ("uploads", "results") for job_id in (fresh, live)}
-    assert left == both | {("results", ended)}
+    kinds = ("uploads", "results", "errors")
+    left = {tuple(key.split("/")[:2]) for kind in kinds for key in spool.blobs.list(kind)}
+    all_of_these = {(kind, job_id) for kind in kinds for job_id in (fresh, live)}
+    assert left == all_of_these | {("results", ended), ("errors", ended), ("errors", aborted)}
 
 
 @pytest.mark.parametrize(
