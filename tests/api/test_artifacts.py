@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import tarfile
 import threading
+import time
 
 import pytest
 
@@ -143,3 +146,30 @@ def test_a_sender_that_falls_silent_is_told(api):
         release.set()
     assert response.status_code == 422
     assert "sent nothing" in response.json()["message"]
+
+
+@pytest.mark.parametrize("place", ["mkdtemp", "write"])
+def test_a_full_disk_is_told_in_words(api, model, monkeypatch, place):
+    def full(*_args, **_options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if place == "mkdtemp":
+        monkeypatch.setattr("scoreline.api.artifacts.tempfile.mkdtemp", full)
+    else:
+        monkeypatch.setattr("scoreline.api.artifacts._Body.write", full)
+    response = send(api, model, filename="model.txt")
+    assert response.status_code == 507
+    assert "disk is full" in response.json()["message"]
+    assert list((api.settings.data_dir / "scratch").iterdir()) == []
+
+
+def test_a_start_deletes_what_killed_processes_left_of_uploads(tmp_path, migrated_sqlite):
+    old, new = (tmp_path / "scratch" / name for name in ("upload-old", "upload-new"))
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "body").write_bytes(b"x")
+    long_ago = time.time() - 3 * 86_400
+    os.utime(old, (long_ago, long_ago))
+    with running_api(tmp_path, migrated_sqlite):
+        assert not old.exists()
+        assert new.exists()

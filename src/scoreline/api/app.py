@@ -49,6 +49,7 @@ def create_app(settings: Settings, store: Store, spool: Spool) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = _HANDLER_THREADS
+        artifacts.sweep(settings)
         yield
         here.closing.set()
         here.transfers.shutdown(wait=False, cancel_futures=True)

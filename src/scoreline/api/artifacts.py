@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Annotated
 from urllib.parse import unquote
@@ -25,6 +27,8 @@ from scoreline.errors import Conflict, InvalidRequest
 from scoreline.registry import artifacts
 from scoreline.registry.inspect import inspect
 from scoreline.registry.records import Artifact
+from scoreline.registry.tree import disk_errors
+from scoreline.settings import Settings
 from scoreline.types import JsonObject
 
 router = APIRouter(prefix="/modelArtifacts", tags=["models"])
@@ -33,6 +37,7 @@ _PIECE = 4 << 20
 _FORM = "multipart/form-data"
 _UNNAMED = "model"
 _BYTES: JsonObject = {"type": "string", "format": "binary"}
+_ABANDONED_SECONDS = 86_400.0
 _SHORT_WAIT = 2.0  # seconds for a prediction server that does not answer
 
 
@@ -56,9 +61,8 @@ async def upload_artifact(call: Called, query: Annotated[ArtifactQuery, Depends(
     here = call.installation
     await in_thread(here, require_write, call.caller)
     await in_thread(here, call.spool.check_space)
-    scratch = call.settings.data_dir / "scratch"
-    await in_thread(here, lambda: scratch.mkdir(parents=True, exist_ok=True))
-    folder = Path(await in_thread(here, tempfile.mkdtemp, prefix="upload-", dir=scratch))
+    scratch = scratch_of(call.settings)
+    folder = await in_thread(here, _new_folder, scratch)
     try:
         received = await _receive(call, folder / "body")
         filename = query.filename or received or _UNNAMED
@@ -72,6 +76,26 @@ async def upload_artifact(call: Called, query: Annotated[ArtifactQuery, Depends(
 def get_artifact(call: Called, sha256: str) -> Response:
     """Return what is known about a stored model."""
     return JsonResponse(artifact_document(artifacts.get(call.store, call.caller, sha256)))
+
+
+def scratch_of(settings: Settings) -> Path:
+    """Return the folder in which models lie while they are received."""
+    return settings.data_dir / "scratch"
+
+
+def sweep(settings: Settings) -> None:
+    """Delete what killed processes left in the folder for models that are received; trouble is left for next time."""
+    limit = time.time() - _ABANDONED_SECONDS
+    with suppress(OSError):
+        for folder in scratch_of(settings).iterdir():
+            if folder.stat().st_mtime < limit:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _new_folder(scratch: Path) -> Path:
+    with disk_errors():
+        scratch.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix="upload-", dir=scratch))
 
 
 def _register(call: Call, file: Path, filename: str, trusted: bool, scratch: Path) -> Artifact:
@@ -99,7 +123,7 @@ async def _receive(call: Call, target: Path) -> str | None:
     header = call.request.headers.get("content-type", "")
     incoming = Incoming(call.request.receive, call.settings.upload_idle_seconds)
     most = call.settings.max_model_bytes
-    with await in_thread(call.installation, target.open, "wb") as file:
+    with disk_errors(), await in_thread(call.installation, target.open, "wb") as file:
         sink: _Body | _Form = _Form(header, file) if media_type(header) == _FORM else _Body(file)
         pieces, gathered = [], 0
         while (block := await _next(incoming)) is not None:

@@ -250,9 +250,10 @@ class Reception:
             self._drop()
             return
         # The reason is stored first, before a run that reads the data stumbles over its end.
-        if not stays_open:
-            await in_thread(self._here, self._give_up, reason)
+        told = stays_open or await in_thread(self._here, self._give_up, reason)
         await in_thread(self._here, self._drop)
+        if not told:  # where the disk is full, the data just dropped was in the way of the reason
+            await in_thread(self._here, self._give_up, reason)
         if isinstance(error, UploadBroken) and not isinstance(error, ClientGone):
             raise InvalidRequest(reason) from error
 
@@ -266,12 +267,14 @@ class Reception:
         received = self._incoming.received
         return f"Receiving the upload failed: the API server went down after {received} bytes; create the job again."
 
-    def _give_up(self, reason: str) -> None:
-        """Abort the job unless it is over; with a database that is away, that is left to the worker's watch."""
+    def _give_up(self, reason: str) -> bool:
+        """Abort the job unless it is over. False with a database that is away: then the worker's watch will do it."""
         before = self._job.upload_bytes if self._job.spec.multipart else 0
         received = before + self._incoming.received
         with suppress(ScorelineError):
             service.upload_broken(self._here.store, self._job.id, reason, received=received)
+            return True
+        return False
 
     def _drop(self) -> None:
         if self.sink is not None:

@@ -17,6 +17,7 @@ from scoreline.cli.output import moment, show_json, show_note, show_table
 from scoreline.errors import NotFound, SetupError
 
 if TYPE_CHECKING:
+    from scoreline.access import Caller
     from scoreline.access.tokens import Token
     from scoreline.access.users import User
     from scoreline.store import Store
@@ -69,7 +70,7 @@ def list_tokens(
     from scoreline.access import tokens  # noqa: PLC0415 -- start-up time
 
     with _store(data_dir, database_url) as store:
-        found = [token for admin in _admins(store) for token in tokens.list_tokens(store, admin.caller())]
+        found = [token for admin in _admins(store) for token in tokens.list_tokens(store, admin)]
     if json:
         show_json([_token(token) for token in found])
         return
@@ -100,7 +101,7 @@ def revoke_token(
     from scoreline.access import tokens  # noqa: PLC0415 -- start-up time
 
     with _store(data_dir, database_url) as store:
-        known = {token.id for admin in _admins(store) for token in tokens.list_tokens(store, admin.caller())}
+        known = {token.id for admin in _admins(store) for token in tokens.list_tokens(store, admin)}
         if token_id not in known:
             raise NotFound(f"There is no token {token_id!r}: see `scoreline token list`.")
         tokens.end(store, token_id)
@@ -228,12 +229,12 @@ def _store(data_dir: object, database_url: str | None) -> Iterator[Store]:
         store.dispose()
 
 
-def _admins(store: Store) -> list[User]:
-    """Return one admin of each organisation, who sees all that is in it."""
-    from scoreline.access import users  # noqa: PLC0415 -- start-up time
+def _admins(store: Store) -> list[Caller]:
+    """Return a caller for each organisation, who sees all that is in it, whether it has an admin or not."""
+    from scoreline.access import Caller, users  # noqa: PLC0415 -- start-up time
 
-    every = {user.org_id: user for user in users.list_users(store) if user.role == "admin" and not user.disabled_at}
-    return list(every.values())
+    organisations = dict.fromkeys(user.org_id for user in users.list_users(store))
+    return [Caller("", "operator", org_id, "admin") for org_id in organisations]
 
 
 def _show_user(user: User, *, json: bool) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,14 +46,12 @@ def register(
     trusted: it may run code when it is loaded; counts for callers with the right `code`, and for content that is
     stored already, too. scratch: folder for temporary files with room
     for twice the model. Nothing of the model is loaded here. Raises Forbidden; InvalidRequest for what is not a model
-    or needs trust or is too large; SpoolFull.
+    or needs trust or is too large; SpoolFull, SpoolError.
     """
     require_write(caller)
     # Whether a file of a safe format needs trust after all is known when it is loaded: the caller's word is kept.
     trusted_here = trusted and "code" in caller.rights
-    if scratch is not None:
-        scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="model-", dir=scratch) as folder:
+    with _scratch(scratch) as folder:
         tree = trees.receive(file, filename, Path(folder), max_bytes)
         detected = _detect(tree.root)
         if detected.runs_code:
@@ -99,6 +99,16 @@ def set_info(store: Store, artifact: Artifact, info: ModelInfo) -> None:
     """Keep what a prediction server has read from the artefact."""
     with store.begin() as connection:
         connection.execute(artifacts.update().where(artifacts.c.id == artifact.id).values(info=info_to_json(info)))
+
+
+@contextmanager
+def _scratch(parent: Path | None) -> Iterator[str]:
+    with ExitStack() as stack:
+        with trees.disk_errors():
+            if parent is not None:
+                parent.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="model-", dir=parent))
+        yield folder
 
 
 def _detect(root: Path) -> models.Detected:

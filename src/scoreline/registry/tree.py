@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
-from scoreline.errors import InvalidRequest, SetupError, SpoolFull
+from scoreline.errors import InvalidRequest, SetupError, SpoolError, SpoolFull
 
 _BLOCK = 1 << 20
 _MOST_FILES = 10_000
@@ -37,11 +37,11 @@ def receive(file: IO[bytes], filename: str, folder: Path, max_bytes: int) -> Tre
     """Store an upload under `folder`: a single model file, or a tar (plain or gzip) of a model folder, unpacked.
 
     Raises InvalidRequest for what is empty, not readable, not safe (links, devices, names that lead elsewhere) or
-    larger than `max_bytes` before or after unpacking, SpoolFull when the disk is full.
+    larger than `max_bytes` before or after unpacking, SpoolFull when the disk is full, SpoolError.
     """
     root = folder / "model"
     upload = folder / "upload"
-    with _disk_errors():
+    with disk_errors():
         root.mkdir()
         _copy(file, upload, max_bytes)
         if upload.stat().st_size == 0:
@@ -80,9 +80,9 @@ def scan(root: Path) -> Tree:
 def pack(tree: Tree, target: Path) -> None:
     """Write the tree as an uncompressed tar without owners, times or modes: the same content gives the same bytes.
 
-    Raises SpoolFull when the disk is full.
+    Raises SpoolFull when the disk is full, SpoolError.
     """
-    with _disk_errors(), tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as archive:
+    with disk_errors(), tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as archive:
         for name in tree.names:
             path = tree.root / name
             entry = tarfile.TarInfo(name)
@@ -93,13 +93,18 @@ def pack(tree: Tree, target: Path) -> None:
 
 
 @contextmanager
-def _disk_errors() -> Iterator[None]:
+def disk_errors() -> Iterator[None]:
+    """Put trouble with the disk under a model that is being stored in words: SpoolFull, SpoolError."""
     try:
         yield
     except OSError as exc:
-        if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise SpoolFull("The model cannot be stored because the disk is full: free some space and try again.") from exc
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise SpoolFull(
+                "The model cannot be stored because the disk is full: free some space and try again."
+            ) from exc
+        raise SpoolError(
+            f"The model cannot be stored ({exc.strerror or exc}): look at the data folder of the API."
+        ) from exc
 
 
 def _too_large(max_bytes: int) -> InvalidRequest:
@@ -143,7 +148,10 @@ def _unpack(upload: Path, filename: str, root: Path, max_bytes: int) -> None:
             with tarfile.TarFile(fileobj=_HeaderGuard(file)) as archive:
                 _extract(archive, root, max_bytes)
         except tarfile.FilterError as exc:
-            raise InvalidRequest(f"The archive {filename!r} is not safe to unpack ({exc}).", "file") from exc
+            raise InvalidRequest(
+                f"The archive {filename!r} is not safe to unpack: its file {exc.tarinfo.name[:200]!r} leads elsewhere.",
+                "file",
+            ) from exc
         except (tarfile.TarError, EOFError) as exc:
             raise InvalidRequest(f"The archive {filename!r} cannot be read as a tar file ({exc}).", "file") from exc
     if packed:
@@ -175,6 +183,12 @@ def _extract(archive: tarfile.TarFile, root: Path, max_bytes: int) -> None:
                 shutil.copyfileobj(content or io.BytesIO(), out, _BLOCK)
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as exc:
             raise InvalidRequest(f"The archive holds {name!r} as a file and as a folder.", "file") from exc
+        except OSError as exc:
+            if exc.errno != errno.ENAMETOOLONG:
+                raise
+            raise InvalidRequest(
+                f"The archive holds a name that is too long: {name[:100]!r}: shorten it.", "file"
+            ) from exc
         if target.stat().st_size != member.size:
             raise InvalidRequest(f"The archive ends within {name!r}: send it again.", "file")
 

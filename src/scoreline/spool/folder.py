@@ -29,12 +29,17 @@ class FolderBlobs:
     """The blobs of one folder; see `blobs.Blobs`. Several processes may use the same folder at once."""
 
     def __init__(self, root: Path, min_free: int = 0) -> None:
-        """Use the folder `root`, made if it is missing; never fill its disk beyond `min_free` bytes of free space."""
+        """Use the folder `root`, made if it is missing; never fill its disk beyond `min_free` bytes of free space.
+
+        Raises SpoolError for a folder that cannot be used.
+        """
         self.root = root.absolute()
         self.min_free = min_free
         self.url = f"file://{quote(str(self.root))}" + (f"?min_free={min_free}" if min_free else "")
         with _in_words(f"make its folder {self.root}"):
             self.root.mkdir(parents=True, exist_ok=True)
+        if not os.access(self.root, os.R_OK | os.W_OK | os.X_OK):
+            raise SpoolError(f"Spool: its folder {self.root} is one that this user may not read and write.")
 
     def put(self, key: str, pieces: Sequence[bytes | memoryview], *, sync: bool = True) -> None:
         """Store the pieces; see Blobs. Raises SpoolFull, SpoolError."""

@@ -11,6 +11,7 @@ from scoreline.errors import ScorelineError, StoreBusy, StoreError, one_line
 
 _BUSY_SQLSTATES = frozenset({"40001", "40P01", "55P03"})  # serialization failure, deadlock, lock not available
 _SQLITE_BUSY, _SQLITE_LOCKED = 5, 6
+_SQLITE_DAMAGED = (11, 26)  # CORRUPT, NOTADB
 
 
 @contextmanager
@@ -39,9 +40,12 @@ def _translate(exc: sa_exc.StatementError, where: str) -> StoreError | None:
         return None
     reason = one_line(str(cause), 200)
     code = getattr(cause, "sqlite_errorcode", None)
+    primary = code & 0xFF if isinstance(code, int) else None
     busy = getattr(cause, "sqlstate", None) in _BUSY_SQLSTATES
-    if busy or (isinstance(code, int) and code & 0xFF in (_SQLITE_BUSY, _SQLITE_LOCKED)):
+    if busy or primary in (_SQLITE_BUSY, _SQLITE_LOCKED):
         return StoreBusy(f"The database {where} is busy with other changes ({reason}); try again.")
+    if primary in _SQLITE_DAMAGED:
+        return StoreError(f"The database {where} is damaged ({reason}); check the disk, and take a backup.")
     if exc.connection_invalidated or isinstance(exc, sa_exc.OperationalError | sa_exc.InterfaceError):
         return StoreError(
             f"The database {where} does not do its work ({reason}); check that it runs, can be reached and has space."

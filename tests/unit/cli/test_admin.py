@@ -88,6 +88,16 @@ def test_users_of_all_organisations_are_listed(folder: Path) -> None:
     assert {token["user"] for token in json.loads(call(folder, "token", "list", "--json").stdout)} == {"admin", "eve"}
 
 
+def test_tokens_of_an_organisation_without_an_admin_can_be_listed_and_revoked(folder: Path) -> None:
+    call(folder, "user", "create", "eve", "--organisation", "elsewhere")
+    secret = call(folder, "token", "create", "eves", "--user", "eve").stdout.strip()
+    found = {token["user"]: token for token in json.loads(call(folder, "token", "list", "--json").stdout)}
+    assert set(found) == {"admin", "eve"}
+    call(folder, "token", "revoke", found["eve"]["id"])
+    with pytest.raises(NotAuthenticated, match="revoked"):
+        holder(folder, secret)
+
+
 def test_a_token_for_a_prediction_server(folder: Path) -> None:
     secret = call(folder, "token", "create", "east", "--predictor").stdout.strip()
     assert holder(folder, secret).is_predictor

@@ -1,13 +1,15 @@
+import errno
 import gzip
 import hashlib
 import io
+import os
 import tarfile
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scoreline.errors import InvalidRequest
+from scoreline.errors import InvalidRequest, SpoolError, SpoolFull
 from scoreline.registry import tree
 
 
@@ -112,6 +114,8 @@ def link(kind, name="link", target="/etc/passwd"):
         (tar_of({"a": b"x"})[:1024] + tar_of({"a": b"y"}), "twice"),
         (tar_of({"a": b"x"})[:1024] + tar_of({"a/b": b"y"}), "as a file and as a folder"),
         (tar_of({"a": b"x" * 5000})[:2000], "cannot be read|ends within"),
+        (tar_of({"a" * 300: b"x"}), "too long"),
+        (tar_of({"/".join(["d" * 200] * 30): b"x"}), "too long"),
         (tar_of({}), "holds no file"),
         (b"", "is empty"),
         (b"not a tar", "cannot be read as a tar"),
@@ -125,6 +129,7 @@ def test_what_is_not_safe_or_not_whole_is_refused(tmp_path, data, words):
     with pytest.raises(InvalidRequest, match=words) as caught:
         receive(tmp_path / "in", data)
     assert caught.value.field == "file"
+    assert str(tmp_path) not in caught.value.message
     assert not (tmp_path.parent / "evil").exists()
     assert not (tmp_path / "evil").exists()
 
@@ -150,3 +155,16 @@ def test_too_many_files_are_refused(tmp_path, monkeypatch):
 def test_a_single_file_needs_a_plain_name(tmp_path, filename):
     with pytest.raises(InvalidRequest, match="plain name"):
         receive(tmp_path / "in", b"data", filename)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "words"), [(errno.ENOSPC, SpoolFull, "disk is full"), (errno.EACCES, SpoolError, "denied")]
+)
+def test_trouble_with_the_disk_is_told_in_words(tmp_path, monkeypatch, number, kind, words):
+    def fail(*_args, **_options):
+        raise OSError(number, os.strerror(number), str(tmp_path))
+
+    monkeypatch.setattr(tree, "_copy", fail)
+    with pytest.raises(kind, match=words) as caught:
+        receive(tmp_path / "in", b"data", "model.txt")
+    assert str(tmp_path) not in caught.value.message

@@ -287,6 +287,15 @@ def test_too_little_space_is_refused_before_anything_is_written(tmp_path: Path) 
     spool.mark_broken(STREAM, "a marker is small and always passes")
 
 
+@pytest.mark.parametrize("may", [os.R_OK, os.W_OK])
+def test_a_folder_that_cannot_be_used_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, may: int
+) -> None:
+    monkeypatch.setattr(os, "access", lambda _path, mode: mode & ~may == 0)
+    with pytest.raises(SpoolError, match="read and write"):
+        open_spool(tmp_path)
+
+
 def test_full_disk_comes_out_in_words(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     """ENOSPC by patching fsync, where a delayed allocation fails; a test in contract/ fills a real tmpfs."""
     writer = spool.writer(STREAM, segment_bytes=10)

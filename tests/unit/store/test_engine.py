@@ -193,6 +193,24 @@ def test_a_full_disk_is_a_store_error(sqlite_store):
         add(connection, "long" * 500_000)
 
 
+@pytest.mark.parametrize("damage", ["no database", "torn"])
+def test_a_damaged_file_is_a_store_error(tmp_path, damage):
+    file = tmp_path / "damaged.db"
+    store = Store(f"sqlite:///{file}")
+    if damage == "torn":
+        store.migrate()
+        store.dispose()
+        body = file.read_bytes()
+        file.write_bytes(body[:4096] + b"\xff" * (len(body) - 4096))
+    else:
+        file.write_bytes(b"This is no database, but long enough to look like one." * 100)
+    try:
+        with pytest.raises(StoreError, match="damaged"):
+            store.migrate()
+    finally:
+        store.dispose()
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(
     moment=st.datetimes(
