@@ -8,6 +8,7 @@ from typing import TextIO
 
 import structlog
 
+from scoreline import redact
 from scoreline.errors import SetupError
 from scoreline.settings import Settings
 
@@ -17,7 +18,8 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 def configure(settings: Settings, process: str, stream: TextIO | None = None) -> None:
     """Send structlog's events and those of the standard library to `stream` (stderr), each with the process's name.
 
-    Tracebacks never show local variables, which may hold secrets. Raises SetupError for an unknown level.
+    Tracebacks never show local variables, which may hold secrets, and secrets in use are masked. Raises SetupError for
+    an unknown level.
     """
     level = settings.log_level.upper()
     if level not in _LEVELS:
@@ -43,6 +45,7 @@ def configure(settings: Settings, process: str, stream: TextIO | None = None) ->
                 _with_process(process),
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *_last_steps(out),
+                _masked,
             ],
         )
     )
@@ -58,6 +61,11 @@ def _last_steps(out: TextIO) -> list[structlog.typing.Processor]:
         plain = structlog.dev.plain_traceback
         return [structlog.dev.ConsoleRenderer(exception_formatter=plain)]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+
+
+def _masked(_logger: structlog.typing.WrappedLogger, _method: str, line: structlog.typing.EventDict) -> str:
+    """Work on the whole line, as it is written."""
+    return redact.mask(str(line))
 
 
 def _with_process(name: str) -> structlog.typing.Processor:

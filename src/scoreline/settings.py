@@ -30,6 +30,19 @@ class Settings(BaseSettings):
     admin_token: SecretStr | None = Field(
         None, description="API token of the first administrator; without it, one is made at first start and shown once."
     )
+    master_key: SecretStr | None = Field(
+        None,
+        description="Key that stored secrets are sealed with: 32 bytes as Base64 or hexadecimal; older ones follow "
+        "after commas. Without it, a key file.",
+    )
+    master_key_file: Path | None = Field(
+        None, description="File of that key; by default `master.key` in the data folder, which is made at first start."
+    )
+    allowed_networks: str = Field(
+        "",
+        description="Networks such as `10.0.0.0/8, 127.0.0.1/32` that users may name addresses in; an admin may "
+        "name any but those of clouds' own services.",
+    )
     predictor_host: str = Field("127.0.0.1", description="Address the prediction server listens on.")
     predictor_port: int = Field(0, ge=0, le=65535, description="Port of the prediction server; 0 takes a free one.")
     predictor_processes: int = Field(

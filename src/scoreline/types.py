@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    from scoreline.network import Reach
+
 JsonObject = dict[str, Any]
 
 
@@ -240,10 +242,15 @@ class ScoringPlan:
 
 @dataclass(frozen=True, slots=True)
 class PacePlan:
-    """How much is in flight. chunk_size: "auto", "fixed", "dynamic" or bytes (at least one row is always taken)."""
+    """How much is in flight. chunk_size: "auto", "fixed", "dynamic" or bytes (at least one row is always taken).
+
+    concurrency: calls at the prediction server at once. most: None when that number holds to the end; else the run
+    begins with it and may go up to `most`, as the server likes.
+    """
 
     chunk_size: str | int = "auto"
     concurrency: int = 1
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +287,7 @@ class ServerAddress:
     """A prediction server as a run reaches it.
 
     token: minted for the run, or a foreign server's key; it is never logged. options: what its kind of server needs to
-    know, for instance the model's name there.
+    know, for instance the model's name there. reach: how far the address may lead; None for our own servers.
     """
 
     url: str
@@ -289,6 +296,7 @@ class ServerAddress:
     kind: str = "scoreline"
     options: Mapping[str, str] = field(default_factory=dict)
     datarobot_key: str = field(default="", repr=False)
+    reach: Reach | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +324,7 @@ class Snapshot:
     """How far a run is, for the people who watch it.
 
     bytes_in counts source bytes that are durably scored; bytes_total is the source's size, None while it is not known.
+    in_flight: chunks in hand. concurrency: calls at the prediction server at once; chunk_bytes: the next chunk's size.
     """
 
     counts: Counts
@@ -324,6 +333,7 @@ class Snapshot:
     in_flight: int = 0
     chunk_bytes: int = 0
     bytes_total: int | None = None
+    concurrency: int = 0
 
 
 class ByteIntake(Protocol):

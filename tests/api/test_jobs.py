@@ -119,7 +119,7 @@ REFUSED = [
     ({"maxNGramExplanations": 2}, "maxNgramExplanations", "not supported yet"),
     ({"explanationAlgorithm": "shap"}, "explanationAlgorithm", "not supported yet"),
     ({"timeseriesSettings": {"type": "forecast"}}, "timeseriesSettings", "not supported yet"),
-    ({"predictionInstance": {"hostName": "h", "apiKey": "k"}}, "predictionInstance", "not supported yet"),
+    ({"predictionInstance": {"apiKey": "k"}}, "predictionInstance.hostName", "is missing"),
     ({"predictionWarningEnabled": True}, "predictionWarningEnabled", "regression"),
     ({"monitoringColumns": {"predictionsColumns": "p"}}, "monitoringColumns", "not supported yet"),
     ({"deploymentId": None}, "deploymentId", "required"),

@@ -10,19 +10,25 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx2
 
+_PASSED_ON = {"content-type", "accept", "authorization", "datarobot-key"}
+_PASSED_BACK = ("content-type", "x-scoreline-model", "retry-after")
+
 
 class FaultProxy:
     """Passes everything on to `target`, save for what its fields say; they may be changed at any time.
 
-    most_bytes: larger bodies get 413. busy: so many calls get 429 with `retry_after` first. hang: calls wait until
+    most_bytes: larger bodies get 413. busy: so many calls get `status` with `retry_after` and
+    `refusal` first. hang: calls wait until
     `release`. cut: answers end in the middle. rows: change of the number of predictions. edit: changes an answer's
-    document. sizes: bodies that were passed on.
+    document. headers: more of an answer. sizes: bodies that were passed on; keys: the Authorization they came with.
     """
 
     def __init__(self, target: str) -> None:
         self.target = target
         self.most_bytes: int | None = None
         self.busy = 0
+        self.status = 429
+        self.refusal = b'{"message": "slow down"}'
         self.retry_after = "1"
         self.hang = False
         self.release = threading.Event()
@@ -30,6 +36,8 @@ class FaultProxy:
         self.rows = 0
         self.edit = None
         self.sizes: list[int] = []
+        self.keys: list[str | None] = []
+        self.headers: dict[str, str] = {}
         self.refused = 0
         self.url = ""
         self._lock = threading.Lock()
@@ -40,19 +48,21 @@ class FaultProxy:
             with self._lock:
                 if self.busy > 0:
                     self.busy -= 1
-                    return 429, {"Retry-After": self.retry_after}, b'{"message": "slow down"}'
+                    return self.status, {"Retry-After": self.retry_after}, self.refusal
                 if self.most_bytes is not None and len(body) > self.most_bytes:
                     self.refused += 1
                     return 413, {}, b"too large"
                 self.sizes.append(len(body))
             if self.hang:
                 self.release.wait(60)
-        kept = {name: value for name, value in headers.items() if name.lower() in {"content-type", "accept"}}
+        kept = {name: value for name, value in headers.items() if name.lower() in _PASSED_ON}
         reply = self._client.request(method, self.target + path, content=body, headers=kept)
+        self.keys.append(headers.get("authorization"))
         content = reply.content
         if method == "POST" and reply.status_code == 200 and (self.rows or self.edit):
             content = self._changed(content)
-        return reply.status_code, {"Content-Type": reply.headers.get("content-type", "")}, content
+        told = {name: reply.headers[name] for name in _PASSED_BACK if name in reply.headers}
+        return reply.status_code, told | self.headers, content
 
     def close(self) -> None:
         self.release.set()

@@ -10,7 +10,6 @@ import secrets
 import httpx2
 import pytest
 
-from tests.support import tiny
 from tests.support.served import scoreline, served
 from tests.systems.test_good_rows import check_binary
 
@@ -22,7 +21,7 @@ V2 = ["--server-option", "model=binary", "--server-option", "output=predict_prob
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory):
     token = secrets.token_hex(16)
-    env = {"SCORELINE_ADMIN_TOKEN": token, "SCORELINE_SERVER_KEY_OWN": token}
+    env = {"SCORELINE_ADMIN_TOKEN": token}
     with served(tmp_path_factory.mktemp("served"), env=env) as server:
         server.token = token
         server.env["SCORELINE_TOKEN"] = token
@@ -64,8 +63,8 @@ def test_only_who_may_registers_an_address(installation, drum_binary):
         assert "scoreline user update eve --right servers" in refused.json()["message"]
         body["server"]["url"] = drum_binary  # an admin has registered it above
         assert client.post("modelPackages/fromJSON/", json=body).status_code == 201
-        body["server"]["options"] = {"key": "PROD"}
-        assert client.post("modelPackages/fromJSON/", json=body).status_code == 403
+        body["server"]["key"] = "a key of her own"
+        assert client.post("modelPackages/fromJSON/", json=body).json()["server"]["hasKey"] is True
 
 
 def test_what_is_wrong_is_told_at_once(installation, drum_binary, mlflow_binary):
@@ -79,35 +78,6 @@ def test_what_is_wrong_is_told_at_once(installation, drum_binary, mlflow_binary)
     assert "did you mean `maxRows`" in refused("--server", "drum", drum_binary, "--server-option", "maxRow=1")
     assert "classes are 'no', 'yes'" in refused("--server", "drum", drum_binary, "--class-labels", "0,1")
     assert "does not say what it predicts" in refused("--server", "mlflow", mlflow_binary)
-
-
-def test_the_prediction_api_of_another_installation(installation, tmp_path):
-    """Our own real-time route, asked as DataRobot's: with a key that only the environment of the server knows."""
-    source, positive = tiny.rows(200)
-    (tmp_path / "rows.csv").write_text(source)
-    model = str(tiny.save(tmp_path / "model.txt"))
-    there = scoreline("deploy", model, "--name", "there", *tiny.DEPLOY, env=installation.env)
-    assert there.returncode == 0, there.stderr
-    headers = {"Authorization": f"Bearer {installation.token}"}
-    servers = httpx2.get(f"{installation.url}/api/v2/predictionServers/", headers=headers).json()["data"]
-    words = ["--server-option", f"deployment={there.stdout.strip()}", "--server-option"]
-    url = next(server["url"] for server in servers if server["name"] == "default")
-    for name, key in (("keyed", ["key=OWN"]), ("keyless", ["maxRows=50"])):
-        made = scoreline(
-            "deploy", "--server", "datarobot", url, "--name", name, *tiny.DEPLOY, *words, *key, env=installation.env
-        )
-        assert made.returncode == 0, made.stderr
-    out = tmp_path / "out.csv"
-    done = scoreline("score", "--deployment", "keyed", str(tmp_path / "rows.csv"), "-o", str(out), env=installation.env)
-    assert done.returncode == 0, done.stderr
-    scored = [float(row[f"{tiny.TARGET}_yes_PREDICTION"]) for row in csv.DictReader(io.StringIO(out.read_text()))]
-    assert scored == pytest.approx(positive.tolist(), abs=1e-12)
-    done = scoreline(
-        "score", "--deployment", "keyless", str(tmp_path / "rows.csv"), "-o", str(out), env=installation.env
-    )
-    assert done.returncode != 0
-    assert "check the key" in done.stderr
-    assert installation.token not in installation.log.read_text()
 
 
 def new_user(installation, name: str) -> str:

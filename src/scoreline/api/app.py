@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from scoreline import __version__
+from scoreline.access.outside import Outside
 from scoreline.api import (
     artifacts,
     contract,
@@ -44,7 +45,7 @@ _HANDLER_THREADS = 64
 
 def create_app(settings: Settings, store: Store, spool: Spool) -> FastAPI:
     """Return the application over a migrated store. It closes neither store nor spool."""
-    here = Installation(settings, store, spool)
+    here = Installation(settings, store, spool, Outside.of(store, settings))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -12,6 +12,7 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from scoreline.access import Caller, require_right
+from scoreline.access.outside import Outside
 from scoreline.access.tokens import authenticate
 from scoreline.api.jsonio import json_body
 from scoreline.api.problems import WrongFields
@@ -33,12 +34,14 @@ _CHALLENGE = "send the header `Authorization: Bearer <API token>`"
 class Installation:
     """What the application works with.
 
-    transfers: runs the blocking steps of uploads and downloads. closing: set when the process goes down.
+    outside: reaches servers of others. transfers: runs the blocking steps of uploads and downloads. closing: set when
+    the process goes down.
     """
 
     settings: Settings
     store: Store
     spool: Spool
+    outside: Outside
     transfers: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(_TRANSFER_THREADS, thread_name_prefix="transfer")
     )

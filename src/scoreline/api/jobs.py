@@ -56,8 +56,8 @@ def list_jobs(call: Called, query: Annotated[JobQuery, Depends(query_of(JobQuery
 )
 async def repeat_job(call: Called, body: Annotated[FromExisting, Depends(body_of(FromExisting))]) -> Response:
     """Create a job with the settings of another one."""
-    old = body.prediction_job_id
-    return await make_job(call, body.model_dump(), lambda: service.get(call.store, call.caller, old).spec)
+    old, outside = body.prediction_job_id, call.installation.outside
+    return await make_job(call, body.model_dump(), lambda: service.repeated(call.store, call.caller, old, outside))
 
 
 @router.post(

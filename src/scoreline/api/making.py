@@ -46,6 +46,7 @@ async def make_job(call: Call, body: JsonObject, spec: Callable[[], JobSpec]) ->
             asked=asked,
             wanted=lambda: not gone.done(),
             files_open=call.installation.settings.files_dir is not None,
+            outside=call.installation.outside,
         )
         document = job_document(job, service.logs_of(call.store, [job])[job.id], call.links)
         location = {"Location": call.links.to(COLLECTION, job.id)}  # the client cuts the id from it

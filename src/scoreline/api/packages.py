@@ -37,7 +37,7 @@ router = APIRouter(tags=["models"])
 )
 def create_package(call: Called, body: JsonBody) -> Response:
     """Register a model version; `modelDescription.location` ties it to an uploaded artefact."""
-    made = packages.create_from_json(call.store, call.caller, body)
+    made = packages.create_from_json(call.store, call.caller, body, call.installation.outside)
     location = call.links.to("modelPackages", made.id)
     return JsonResponse(package_document(made, call.caller), 201, {"Location": location})
 

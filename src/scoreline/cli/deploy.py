@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -59,6 +60,28 @@ def deploy(
             rich_help_panel=_SERVER_PANEL,
         ),
     ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            help="Key that the server wants; it is sealed and never shown again.", rich_help_panel=_SERVER_PANEL
+        ),
+    ] = None,
+    key_env: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VARIABLE",
+            help="Variable of the environment that has the key: other users of this machine cannot see it.",
+            rich_help_panel=_SERVER_PANEL,
+        ),
+    ] = None,
+    datarobot_key_env: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VARIABLE",
+            help="The same for the second key, `datarobot-key`, that managed DataRobot installations want.",
+            rich_help_panel=_SERVER_PANEL,
+        ),
+    ] = None,
     json: options.Json = False,
     url: options.Url = options.DEFAULT_URL,
     token: options.ApiToken = None,
@@ -66,12 +89,16 @@ def deploy(
     """Register a model, or a server that has one, and deploy it; prints the deployment's id."""
     if (path is None) == (server is None):
         raise typer.BadParameter("Give the model's file or folder, or --server KIND URL.", param_hint="PATH")
-    if server_option and server is None:
-        raise typer.BadParameter("It goes with --server.", param_hint="--server-option")
+    for option, given in (("--server-option", server_option), ("--key", key), ("--key-env", key_env)):
+        if given and server is None:
+            raise typer.BadParameter("It goes with --server.", param_hint=option)
+    remote = None
+    if server is not None:
+        remote = _remote(server, server_option or [], _key(key, key_env), _key(None, datarobot_key_env))
     words = model_options.ModelWords(target, target_type, positive_class, class_labels, threshold, feature_type)
     words.document(name)  # refuses what is wrong before anything is sent
     with Api(url, token) as api:
-        package = _package(api, words, name, path, server, server_option or [], trusted=trust)
+        package = _package(api, words, name, path, remote, trusted=trust)
         body = {"modelPackageId": package["id"], "label": name, "description": description}
         made = api.post("deployments/fromModelPackage/", {k: v for k, v in body.items() if v is not None})
         if json:
@@ -87,19 +114,33 @@ def _package(
     words: model_options.ModelWords,
     name: str,
     path: Path | None,
-    server: tuple[str, str] | None,
-    settings: list[str],
+    remote: JsonObject | None,
     *,
     trusted: bool,
 ) -> JsonObject:
-    if server is not None:
-        kind, address = server
-        given = dict(setting.partition("=")[::2] for setting in settings)
-        remote = {"kind": kind, "url": address, "options": given}
+    if remote is not None:
         return api.post("modelPackages/fromJSON/", words.document(name, server=remote))
     assert path is not None
     artifact = _upload(api, path, trusted=trusted)
     return api.post("modelPackages/fromJSON/", words.document(name, f"artifact:{artifact['sha256']}"))
+
+
+def _remote(server: tuple[str, str], settings: list[str], key: str | None, datarobot_key: str | None) -> JsonObject:
+    options_ = dict(setting.partition("=")[::2] for setting in settings)
+    remote: JsonObject = {"kind": server[0], "url": server[1], "options": options_}
+    keys = {"key": key, "datarobotKey": datarobot_key}
+    return remote | {name: value for name, value in keys.items() if value}
+
+
+def _key(given: str | None, variable: str | None) -> str | None:
+    if variable is None:
+        return given
+    if given is not None:
+        raise typer.BadParameter("Give --key or --key-env, not both.", param_hint="--key")
+    found = os.environ.get(variable)
+    if not found:
+        raise NotFound(f"The environment has no variable {variable} with a key: set it first.")
+    return found
 
 
 def _upload(api: Api, path: Path, *, trusted: bool) -> JsonObject:

@@ -102,14 +102,16 @@ def predictor(
 
 
 def prepare(settings: Settings) -> None:
-    """Bring the database up to date; at the first start make the first admin and show their token."""
+    """Bring the database up to date; at the first start make master key and first admin, whose token is shown."""
     from scoreline import access  # noqa: PLC0415 -- start-up time
+    from scoreline.access.vault import Vault  # noqa: PLC0415 -- as above
     from scoreline.store import Store  # noqa: PLC0415 -- as above
 
     store = Store(settings.store_url)
     try:
         store.migrate()
         secret = access.bootstrap(store, settings)
+        Vault(store, settings).prepare()
     finally:
         store.dispose()
     if secret is not None:

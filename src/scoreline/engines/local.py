@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 
 import pyarrow as pa
 
-from scoreline import adapters, pipeline, scorers
+from scoreline import adapters, pipeline, redact, scorers
 from scoreline.engines.pin import PinnedScorer
 from scoreline.errors import LostLease, ScorelineError, ShuttingDown, StoreError
 from scoreline.spool import open_spool
@@ -28,6 +28,7 @@ def run_ticket(
     """
     _settle_memory()
     with ExitStack() as stack:
+        stack.enter_context(redact.hiding(secrets_of(ticket)))
         spool = open_spool(ticket.spool)
         output = adapters.open_output(ticket, spool)
         stack.callback(output.close)
@@ -39,7 +40,8 @@ def run_ticket(
             stack.callback(used.close)
             intake = adapters.open_intake(ticket, spool)
             stack.callback(intake.close)
-            return pipeline.run(ticket, intake, PinnedScorer(used, ledger), output, ledger, progress, errors=errors)
+            pinned = PinnedScorer(used, ledger, ticket.package_hash if ticket.server.kind == scorers.OWN else None)
+            return pipeline.run(ticket, intake, pinned, output, ledger, progress, errors=errors)
         except _GOES_ON:
             raise
         except BaseException:
@@ -48,6 +50,12 @@ def run_ticket(
                 with suppress(ScorelineError, OSError):
                     errors.abort(errors.prepare())
             raise
+
+
+def secrets_of(ticket: RunTicket) -> Iterator[str]:
+    """Yield what no text about a run may show."""
+    yield ticket.server.token
+    yield ticket.server.datarobot_key
 
 
 class MemoryLedger:

@@ -13,14 +13,15 @@ from scoreline.types import Ledger, ScoreOptions, Scorer, Scores
 class PinnedScorer:
     """Another scorer, whose answers are refused once they come from another model than the job's first.
 
-    Servers that do not tell which model they run are taken at their word.
+    expected: the identity of the model that the job was made for, where it is known beforehand. Servers that do not
+    tell which model they run are taken at their word.
     """
 
-    def __init__(self, scorer: Scorer, ledger: Ledger) -> None:
+    def __init__(self, scorer: Scorer, ledger: Ledger, expected: str | None = None) -> None:
         self._scorer = scorer
         self._ledger = ledger
         self._lock = threading.Lock()
-        self._model: str | None = None
+        self._model = expected or None
 
     def score(self, features: pa.RecordBatch, options: ScoreOptions) -> Scores:
         """Score a batch. Raises ModelChanged, what the scorer raises, and on the first call what the ledger raises."""

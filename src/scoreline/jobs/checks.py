@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from scoreline import adapters
 from scoreline.adapters import rooted
 from scoreline.errors import InvalidRequest
-from scoreline.jobs import plans
+from scoreline.jobs import instances, plans
 from scoreline.jobs.fields import Fields
 from scoreline.jobs.model import Target
 from scoreline.jobs.spec import FILE_INTAKE, FILESYSTEM, LOCAL_FILE, JobSpec
@@ -33,6 +33,8 @@ def check_built(spec: JobSpec, *, files_open: bool = False) -> None:
             raise InvalidRequest(sentence, f"{field}.type")
         if kind == FILESYSTEM:
             _check_file(getattr(spec, side), field, files_open=files_open)
+    if spec.prediction_instance is not None:
+        instances.check(spec.prediction_instance)
     if spec.intake_type == LOCAL_FILE:
         settings = Fields(spec.intake, "intakeSettings.")
         settings.only(("type", *FILE_INTAKE))
@@ -95,7 +97,6 @@ def _check_warning(target: Target) -> None:
 
 
 def _not_built(spec: JobSpec) -> Iterator[tuple[str, bool]]:
-    yield "predictionInstance", spec.prediction_instance is not None
     yield "secondaryDatasetsConfigId", spec.secondary_datasets_config_id is not None
     yield "resourceBundleId", spec.resource_bundle_id is not None
     yield "maxExplanations", spec.max_explanations > 0

@@ -90,7 +90,8 @@ WHAT_SCORES = {
             "additionalProperties": False,
         },
         "Another prediction server than the deployment's, by `hostName` (with a port if need be), `sslEnabled`, "
-        "`apiKey` and `datarobotKey`.",
+        "`apiKey` and `datarobotKey`. The keys are stored sealed and shown as `[redacted]`.",
+        refused="A server that is not this installation's, without `apiKey`; addresses that the caller may not name.",
     ),
     "secondaryDatasetsConfigId": Setting(_TEXT, "Secondary data for feature discovery."),
     "resourceBundleId": Setting(_TEXT, "The machine to score on."),

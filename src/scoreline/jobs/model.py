@@ -65,7 +65,8 @@ class Job:
 
     fence numbers its runs. lease_owner: the worker that runs it. queue_position: jobs ahead of it while it waits for a
     slot, else None. source: where the request came from. paused_at: since when it rests. ran_seconds: what its runs
-    took.
+    took. secret_id: the sealed keys of its `predictionInstance`. adapts: it was created without `numConcurrent`.
+    live_concurrency, live_chunk_bytes: of its run, calls at once and bytes of a chunk.
     """
 
     id: str
@@ -98,6 +99,10 @@ class Job:
     lease_owner: str | None
     results_deleted: bool
     ran_seconds: float
+    secret_id: str | None = None
+    adapts: bool = False
+    live_concurrency: int | None = None
+    live_chunk_bytes: int | None = None
 
     @property
     def queued(self) -> bool:

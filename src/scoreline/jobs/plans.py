@@ -58,9 +58,9 @@ def _notes(spec: JobSpec, target: Target) -> Iterator[str]:
         yield "Outliers are not marked: the deployment has no boundaries for them, neither its own nor its model's."
 
 
-def pace(spec: JobSpec) -> PacePlan:
-    """Return how much is in flight."""
-    return PacePlan(spec.chunk_size, spec.num_concurrent or 1)
+def pace(spec: JobSpec, most: int | None = None) -> PacePlan:
+    """Return how much is in flight. most: how far the number of calls at once may grow, None to hold it."""
+    return PacePlan(spec.chunk_size, spec.num_concurrent or 1, most)
 
 
 def errors(spec: JobSpec, settings: Settings) -> ErrorPlan:

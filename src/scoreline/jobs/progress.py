@@ -12,6 +12,7 @@ from typing import Self
 import structlog
 from sqlalchemy.engine import Connection
 
+from scoreline import redact
 from scoreline.errors import Cancelled, LostLease, Paused, RunStopped, ShuttingDown, StoreError, TimeLimit
 from scoreline.jobs import states, store
 from scoreline.jobs.model import JobState
@@ -82,7 +83,7 @@ class RunProgress:
         with self._lock:
             self._taken_lines += 1
             if self._taken_lines <= _MOST_LINES:
-                self._lines.append(message)
+                self._lines.append(redact.mask(message))
             elif self._taken_lines == _MOST_LINES + 1:
                 self._lines.append(f"Further lines of this run are left out after {_MOST_LINES}.")
 

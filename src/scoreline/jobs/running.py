@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Protocol, TypeVar
 
 import structlog
 
+from scoreline import redact
+from scoreline.engines.local import secrets_of
 from scoreline.errors import (
     Cancelled,
     LostLease,
@@ -66,6 +69,7 @@ class JobRun:
         self._store = store
         self._spool = spool
         self._engine = engine
+        self._hidden = ExitStack()  # holds the run's secrets out of its texts
         self._run = run
         self._progress = RunProgress(store, run)
         self._log = _log.bind(job_id=run.job_id, run=run.fence)
@@ -77,7 +81,7 @@ class JobRun:
     def __call__(self) -> None:
         """Run the job to its end, or to the point where it is not this run's any more."""
         self._log.info("run begins")
-        with self._progress:
+        with self._hidden, self._progress:
             try:
                 self._do()
             except StoreError as exc:
@@ -98,6 +102,7 @@ class JobRun:
         job = self._patiently(self._find)
         self._progress.limit(self._settings.max_run_seconds, job.ran_seconds)
         with ticket.opened(self._store, self._spool.url, job, self._settings) as built:
+            self._hidden.enter_context(redact.hiding(secrets_of(built)))
             self._progress.watch_server(built.server.url)
             ledger = StoreLedger(self._store, self._run, stopped=lambda: self._progress.reason)
             done = self._engine(built, ledger, self._progress)
@@ -129,7 +134,7 @@ class JobRun:
 
     def _fail(self, reason: str) -> None:
         """End the job for a fault, unless it is not this run's any more."""
-        run, text = self._run, one_line(reason, _REASON_LENGTH)
+        run, text = self._run, one_line(redact.mask(reason), _REASON_LENGTH)
         self._log.warning("run failed", reason=text)
         try:
             self._patiently(self._progress.flush)

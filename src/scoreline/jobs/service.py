@@ -5,6 +5,7 @@ Raises, beside what each says: NotFound for a job that the caller may not see, S
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,16 +13,19 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from scoreline.access import Caller, require_change, require_write, visible
-from scoreline.errors import Conflict, InvalidRequest, NotFound
-from scoreline.jobs import checks, repeats, states, subject, uploads
+from scoreline.access.outside import Outside
+from scoreline.errors import Conflict, Forbidden, InvalidRequest, NotFound
+from scoreline.jobs import checks, instances, repeats, states, subject, uploads
 from scoreline.jobs import ledger as ledgers
 from scoreline.jobs import store as rows
+from scoreline.jobs.instances import Instance
 from scoreline.jobs.model import Job, JobState, UploadState, clock
 from scoreline.jobs.repeats import Ask
 from scoreline.jobs.spec import LOCAL_FILE, JobSpec
 from scoreline.jobs.store import ORDERS, JobFilter
+from scoreline.jobs.subject import Subject
 from scoreline.registry import packages
-from scoreline.registry.records import Page
+from scoreline.registry.records import Package, Page, Server
 from scoreline.store import Store, new_id, now
 from scoreline.store.tables.jobs import jobs
 from scoreline.types import Receipt
@@ -39,12 +43,14 @@ def create(
     asked: Ask | None = None,
     wanted: Callable[[], bool] = lambda: True,
     files_open: bool = False,
+    outside: Outside | None = None,
 ) -> Job:
     """Create a job; it scores with the model that `subject.choose` finds now, to its end.
 
     source: where the request came from. asked: what the request was, so that one that comes again gets the job that it
     made (see `repeats`). wanted: false when nobody waits for the answer any more; nothing is made then.
-    files_open: whether the operator opened a folder to jobs that read or write files.
+    files_open: whether the operator opened a folder to jobs that read or write files. outside: needed for a
+    `predictionInstance`, whose keys are sealed before anything is stored.
 
     Raises InvalidRequest for what cannot be done (naming the field), NotFound for the deployment or model, Forbidden,
     Conflict when no prediction server is known, or nobody waits.
@@ -56,7 +62,12 @@ def create(
     chosen = subject.choose(store, caller, spec)
     target = chosen.target
     checks.check_target(spec, target)
-    spec = replace(spec, num_concurrent=spec.num_concurrent or chosen.server.concurrency)
+    instance = _instance(store, caller, spec, chosen, outside)
+    server = instance or chosen.server
+    adapts = spec.num_concurrent is None
+    spec = replace(spec, num_concurrent=spec.num_concurrent or server.concurrency)
+    if spec.prediction_instance is not None:
+        spec = replace(spec, prediction_instance=instances.masked(spec.prediction_instance))
     job_id = new_id()
     upload = UploadState.WAITING if spec.intake_type == LOCAL_FILE else UploadState.NONE
     moment = now()
@@ -66,8 +77,8 @@ def create(
         "org_id": caller.org_id,
         "deployment_id": None if chosen.deployment is None else chosen.deployment.id,
         "package_id": chosen.package.id,
-        "package_hash": packages.scorable(chosen.package),
-        "server_id": chosen.server.id,
+        "package_hash": _what_scores(chosen.package, instance),
+        "adapts": adapts,
         "target": rows.target_to_json(target),
         "spec": spec.to_document(),
         "intake_type": spec.intake_type,
@@ -84,6 +95,11 @@ def create(
         if earlier is None:
             if not wanted():
                 raise Conflict("The client closed the connection before its job was made: no job was made.")
+            if isinstance(server, Server):
+                values["server_id"] = server.id
+            elif outside is not None:
+                store.lock(connection, "prediction servers")
+                values |= instances.settle_in(connection, caller, server, outside)
             _insert(connection, values, caller, asked)
     return get(store, caller, earlier or job_id)
 
@@ -95,6 +111,24 @@ def _insert(connection: Connection, values: dict[str, Any], caller: Caller, aske
         repeats.note(connection, caller, asked, values["id"])
     if values["upload_state"] is UploadState.NONE:
         states.enqueue(connection, values["id"])
+
+
+def repeated(store: Store, caller: Caller, job_id: str, outside: Outside) -> JobSpec:
+    """Return what it takes to create a job like this one, with the keys of its prediction instance.
+
+    Raises NotFound, SetupError; Forbidden for who does not own the keys.
+    """
+    old = get(store, caller, job_id)
+    spec = replace(old.spec, num_concurrent=None) if old.adapts else old.spec
+    if old.secret_id is None or spec.prediction_instance is None:
+        return spec
+    if old.owner.id != caller.user_id:
+        raise Forbidden(
+            f"Job {job_id!r} has keys of {old.owner.username!r} for its prediction instance: create the job with keys "
+            "of your own."
+        )
+    keys = outside.vault.open(old.secret_id, old.owner.id, instances.KEYS)
+    return replace(spec, prediction_instance={**spec.prediction_instance, **keys})
 
 
 def get(store: Store, caller: Caller, job_id: str) -> Job:
@@ -288,3 +322,31 @@ def _unwanted(store: Store, job_id: str) -> Conflict:
     if job is None:
         return Conflict(f"Job {job_id!r} does not exist any more.")
     return Conflict(f"Job {job_id!r} takes no data any more, because it is {job.state}: {job.status_details}")
+
+
+def _instance(store: Store, caller: Caller, spec: JobSpec, chosen: Subject, outside: Outside | None) -> Instance | None:
+    """Return the prediction instance that the spec names."""
+    if spec.prediction_instance is None:
+        return None
+    assert outside is not None
+    found = instances.find(store, caller, spec.prediction_instance, outside)
+    if found.own is not None and chosen.package.server is not None:
+        raise InvalidRequest(
+            f"predictionInstance names a prediction server of this installation, but the model is on "
+            f"{chosen.package.server['url']}: leave predictionInstance out.",
+            instances.FIELD,
+        )
+    if found.own is None and chosen.deployment is None:
+        raise InvalidRequest(
+            "predictionInstance names a server of another installation, which scores deployments only: give "
+            "deploymentId.",
+            instances.FIELD,
+        )
+    return found
+
+
+def _what_scores(package: Package, instance: Instance | None) -> str:
+    """Return a hash of what scores; another server may know a model that is only described here."""
+    if instance is None or instance.own is not None or package.artifact or package.server:
+        return packages.scorable(package)
+    return hashlib.sha256(f"{instance.url} {package.id}".encode()).hexdigest()

@@ -146,6 +146,7 @@ def renew(connection: Connection, run: Run, snapshot: Snapshot | None, seconds: 
     values: dict[str, Any] = {"lease_beat": jobs.c.lease_beat + 1, "ran_seconds": jobs.c.ran_seconds + seconds}
     if snapshot is not None:
         values |= grown(snapshot.counts, snapshot.bytes_in, snapshot.bytes_out, snapshot.bytes_total)
+        values |= {"live_concurrency": snapshot.concurrency, "live_chunk_bytes": snapshot.chunk_bytes}
     return _changed(connection, jobs.update().where(held(run)).values(values))
 
 

@@ -259,6 +259,10 @@ def _job(row: RowMapping) -> Job:
         lease_owner=values["lease_owner"],
         results_deleted=values["results_deleted_at"] is not None,
         ran_seconds=values["ran_seconds"],
+        secret_id=values["secret_id"],
+        adapts=values["adapts"],
+        live_concurrency=values["live_concurrency"],
+        live_chunk_bytes=values["live_chunk_bytes"],
     )
 
 

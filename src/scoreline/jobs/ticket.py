@@ -10,8 +10,9 @@ from typing import Any
 import structlog
 
 from scoreline.access import tokens
+from scoreline.access.outside import Outside
 from scoreline.errors import SetupError, StoreError
-from scoreline.jobs import plans
+from scoreline.jobs import instances, plans
 from scoreline.jobs.model import Job
 from scoreline.jobs.spec import FILESYSTEM, LOCAL_FILE
 from scoreline.registry import foreign, packages, servers
@@ -21,6 +22,8 @@ from scoreline.store import Store, now
 from scoreline.types import JsonObject, Range, RunTicket, ServerAddress
 
 _log = structlog.get_logger(__name__)
+_MORE_CALLS = 2  # than one of our own servers has processes: the next batches lie ready there
+_MOST_CALLS = 16
 _TOKEN_LIFE = timedelta(days=30)  # longer than any job; it is ended with the run
 
 
@@ -28,7 +31,8 @@ _TOKEN_LIFE = timedelta(days=30)  # longer than any job; it is ended with the ru
 def opened(store: Store, spool_url: str, job: Job, settings: Settings) -> Iterator[RunTicket]:
     """Give a ticket for the job's current run; its token ends with the block.
 
-    An earlier run's token ends, too. Raises NotFound when the prediction server is not registered any more, StoreError.
+    An earlier run's token ends, too. Raises NotFound when the prediction server is not registered any more, SetupError
+    when a key cannot be opened here, StoreError.
     """
     ticket, token_id = build(store, spool_url, job, settings)
     try:
@@ -44,7 +48,9 @@ def opened(store: Store, spool_url: str, job: Job, settings: Settings) -> Iterat
 def build(store: Store, spool_url: str, job: Job, settings: Settings) -> tuple[RunTicket, str]:
     """Return a ticket for the job's current run and the id of the token in it."""
     server = servers.resolve(store, job.server_id)
-    remote = packages.server_of(store, job.package_id)
+    foreign_address = None
+    if server.kind != servers.OWN:
+        foreign_address = _foreign_address(store, server, job, Outside.of(store, settings))
     secret = tokens.new_secret()
     with store.begin() as connection:
         token = tokens.create_in(
@@ -65,9 +71,10 @@ def build(store: Store, spool_url: str, job: Job, settings: Settings) -> tuple[R
         output=_rooted(job.spec.output, settings),
         dialect=job.spec.csv.dialect,
         plan=plans.scoring(job.spec, job.target),
-        pace=plans.pace(job.spec),
+        pace=plans.pace(job.spec, _most_calls(server, foreign_address) if job.adapts else None),
         errors=plans.errors(job.spec, settings),
-        server=_address(server, remote, job, secret),
+        # What is minted here is for our own servers only.
+        server=foreign_address or ServerAddress(server.url, job.package_id, secret),
         spool=spool_url,
         package_hash=job.package_hash,
         limits=plans.limits(settings),
@@ -76,11 +83,30 @@ def build(store: Store, spool_url: str, job: Job, settings: Settings) -> tuple[R
     return ticket, token.id
 
 
-def _address(server: Server, remote: JsonObject | None, job: Job, secret: str) -> ServerAddress:
-    """Return how the run reaches its server; what is minted here is for our own servers only."""
-    if remote is None:
-        return ServerAddress(server.url, job.package_id, secret)
-    return foreign.address_of(server.kind, server.url, remote["options"])
+def _most_calls(server: Server, address: ServerAddress | None) -> int:
+    """Return how many calls at once a run may come to that feels its way."""
+    if address is None:
+        return server.concurrency + _MORE_CALLS
+    return int(address.options.get("concurrency", _MOST_CALLS))
+
+
+def _foreign_address(store: Store, server: Server, job: Job, outside: Outside) -> ServerAddress:
+    """Return how the run reaches a server of another maker, with its key."""
+    remote, owner_id = packages.server_of(store, job.package_id)
+    if job.spec.prediction_instance is None:
+        return foreign.address_of(server, remote or {"options": {}}, owner_id, outside)
+    keys = {} if job.secret_id is None else outside.vault.open(job.secret_id, job.owner.id, instances.KEYS)
+    same_kind = remote is not None and remote["kind"] == instances.KIND
+    options = {"deployment": str(job.deployment_id)} | (remote["options"] if remote is not None and same_kind else {})
+    return ServerAddress(
+        server.url,
+        "",
+        keys.get("apiKey", ""),
+        instances.KIND,
+        options,
+        datarobot_key=keys.get("datarobotKey", ""),
+        reach=outside.reach(anywhere=server.reach == servers.ANYWHERE),
+    )
 
 
 def _intake(job: Job) -> dict[str, Any]:

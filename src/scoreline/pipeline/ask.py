@@ -6,8 +6,8 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -23,16 +23,15 @@ from scoreline.errors import (
     WrongAnswer,
 )
 from scoreline.pipeline.crashes import Crashes, Hunt
+from scoreline.pipeline.gate import Gate
 from scoreline.pipeline.search import Part, Search
 from scoreline.rows.scores import checked, joined, nothing
-from scoreline.types import RunLimits, ScoreOptions, Scorer, Scores, ScoringPlan
+from scoreline.types import PacePlan, RunLimits, ScoreOptions, Scorer, Scores, ScoringPlan
 
 WRONG_ANSWERS = 3
 
 _FIRST_DELAY = 0.2
 _LONGEST_DELAY = 15.0
-_LONGEST_ASKED_DELAY = 120.0
-_POLL = 0.2
 
 
 @dataclass(slots=True)
@@ -48,9 +47,9 @@ class Answer:
 
 
 class Asker:
-    """Puts at most `concurrency` calls to the scorer at once; used by several threads.
+    """Puts as many calls to the scorer at once as its gate lets through; used by several threads.
 
-    plan: what the model gives for each row.
+    plan: what the model gives for each row. chunk_bytes: about what a call is made of, in the source's bytes.
     notes: lines for the job log, to be taken by the thread that keeps it.
     """
 
@@ -58,19 +57,25 @@ class Asker:
         self,
         scorer: Scorer,
         plan: ScoringPlan,
-        concurrency: int,
+        pace: PacePlan,
         *,
         stopping: threading.Event,
         limits: RunLimits | None = None,
+        chunk_bytes: Callable[[], int] = lambda: 0,
     ) -> None:
         self.notes: deque[str] = deque()
         self._scorer = scorer
         self._plan = plan
-        self._gate = threading.Semaphore(concurrency)
         self._stopping = stopping
+        self._gate = Gate(pace, self._check, chunk_bytes=chunk_bytes)
         self._limits = limits or RunLimits()
         self._options = ScoreOptions(self._limits.answer_seconds)
         self._crashes = Crashes(self._check)
+
+    @property
+    def gate(self) -> Gate:
+        """How many calls are made at once."""
+        return self._gate
 
     def ask(
         self, batch: pa.RecordBatch, *, row_level: bool = True, too_large: Callable[[], None] = lambda: None
@@ -147,14 +152,18 @@ class Asker:
         began = time.monotonic()
         wrong = tries = 0
         while True:
-            with self._turn():
+            with self._gate.turn():
                 started = time.monotonic()
                 try:
                     scores = checked(self._scorer.score(batch, self._options), batch.num_rows, self._plan)
                     self._crashes.good()
+                    self._gate.scored(batch.num_rows)
                     return scores
-                except (Overloaded, ServerUnavailable) as problem:
+                except Overloaded as problem:
                     failure: ScoringError = problem
+                    self._gate.busy(problem.retry_after)
+                except ServerUnavailable as problem:
+                    failure = problem
                 except WrongAnswer as problem:
                     failure = problem
                     wrong += 1
@@ -166,18 +175,9 @@ class Asker:
                 raise failure
             if not tries:
                 self.notes.append(f"Trying again: {failure.message}")
-            self._pause(_delay(failure, tries))
+            if not isinstance(failure, Overloaded):  # then the gate has everybody wait
+                self._pause(_delay(tries))
             tries += 1
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        while not self._gate.acquire(timeout=_POLL):
-            self._check()
-        try:
-            self._check()
-            yield
-        finally:
-            self._gate.release()
 
     def _pause(self, seconds: float) -> None:
         self._stopping.wait(seconds)
@@ -188,9 +188,6 @@ class Asker:
             raise Cancelled("The run is stopping.")
 
 
-def _delay(failure: ScoringError, tries: int) -> float:
+def _delay(tries: int) -> float:
     spread = random.uniform(0.5, 1.5)  # noqa: S311 -- keeps callers apart, guards nothing
-    asked = failure.retry_after if isinstance(failure, Overloaded) else None
-    if asked is not None:
-        return min(max(asked, 0.0), _LONGEST_ASKED_DELAY) + spread * _FIRST_DELAY
     return float(min(_FIRST_DELAY * 2.0 ** min(tries, 20), _LONGEST_DELAY) * spread)

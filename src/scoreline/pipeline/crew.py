@@ -31,11 +31,13 @@ class _Slot(Generic[Item, Result]):
 class Crew(Generic[Item, Result]):
     """Works on the items of a source in `threads` threads and hands out the results in the items' order.
 
-    At most `held` items are in its hands at once, done or not: when results are not taken, it stops taking items.
+    At most `held()` items are in its hands at once, done or not: when results are not taken, it stops taking items.
     An error in the source or in the work is raised by `take`, in its place.
     """
 
-    def __init__(self, source: Iterator[Item], work: Callable[[Item], Result], *, threads: int, held: int) -> None:
+    def __init__(
+        self, source: Iterator[Item], work: Callable[[Item], Result], *, threads: int, held: Callable[[], int]
+    ) -> None:
         self._source = source
         self._work = work
         self._held = held
@@ -95,7 +97,7 @@ class Crew(Generic[Item, Result]):
                     self._todo.append(slot)
                     self._turn.notify_all()
                     # The next item is framed only when there is room: it may have to wait for a result.
-                    self._turn.wait_for(lambda: len(self._line) < self._held or self._stopping)
+                    self._turn.wait_for(lambda: len(self._line) < self._held() or self._stopping)
                     if self._stopping:
                         return
         except BaseException as problem:  # noqa: BLE001 -- it is raised in the thread that takes the results

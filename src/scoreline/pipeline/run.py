@@ -118,10 +118,9 @@ def _score(
     writer: Writer,
 ) -> None:
     stopping = threading.Event()
-    concurrency = max(1, ticket.pace.concurrency)
     plan = ticket.plan
     pace = Pace(ticket.pace)
-    asker = Asker(scorer, plan, concurrency, stopping=stopping, limits=ticket.limits)
+    asker = Asker(scorer, plan, ticket.pace, stopping=stopping, limits=ticket.limits, chunk_bytes=pace.target)
     work = ChunkWork(
         parser,
         asker,
@@ -136,8 +135,8 @@ def _score(
     crew = Crew(
         source.chunks(writer.position.chunk, pace.target),
         work,
-        threads=concurrency + _MORE_THREADS,
-        held=concurrency + _MORE_HELD,
+        threads=asker.gate.most + _MORE_THREADS,
+        held=lambda: asker.gate.limit + _MORE_HELD,
     )
     watch = Watch(
         progress,

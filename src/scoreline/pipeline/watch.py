@@ -61,5 +61,6 @@ class Watch:
                     self._in_flight(),
                     self._chunk_bytes(),
                     self._bytes_total(),
+                    self._asker.gate.limit,
                 )
             )

@@ -2,101 +2,116 @@
 
 from __future__ import annotations
 
-import os
-import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
 
 from sqlalchemy.engine import Connection
 
-from scoreline import scorers
+from scoreline import redact, scorers
 from scoreline.access import Caller
-from scoreline.errors import Conflict, Forbidden, InvalidRequest, ScoringError, SetupError
+from scoreline.access.outside import Outside
+from scoreline.errors import Conflict, Forbidden, InvalidRequest, ScoringError
+from scoreline.network import Reach
 from scoreline.registry import servers
+from scoreline.registry.records import Server
 from scoreline.registry.request import PackageRequest, ServerRequest
 from scoreline.scorers.replies import meaning
 from scoreline.store import Store
 from scoreline.types import Feature, FeatureType, JsonObject, ModelInfo, ServerAddress, TargetType
 
 RIGHT = "servers"
-_KEY = "SCORELINE_SERVER_KEY_"
-_KEY_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+KEYS = "server key"  # kind of secret
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A foreign server that was asked. features: as asked for, where the server names none."""
+    """A foreign server that was asked. features: as asked for, where the server names none. keys: to be sealed."""
 
     kind: str
     url: str
     options: dict[str, str]
     info: ModelInfo
     features: dict[str, Feature]
+    reach: Reach
+    keys: JsonObject = field(default_factory=dict, repr=False)
 
 
-def ask(store: Store, caller: Caller, request: PackageRequest) -> Remote:
+def ask(store: Store, caller: Caller, request: PackageRequest, outside: Outside) -> Remote:
     """Ask the server that a package names about its model; only after the caller was found to have a right to it.
 
     Raises Forbidden, InvalidRequest for a wrong kind, address or option, Conflict when the server cannot be asked.
     """
     assert request.server is not None
-    wanted = _checked(request.server)
-    _require_right(store, caller, wanted)
-    address = address_of(wanted.kind, wanted.url, wanted.options)
-    try:
-        learned = scorers.learn(address, request.class_names, tuple(request.features.values()))
-    except ScoringError as error:
-        raise Conflict(f"The server {wanted.url} cannot be registered: {error.message}") from error
+    scorers.check(request.server.kind, request.server.options)
+    wanted = replace(request.server, url=servers.checked_url(request.server.url))
+    reach = reach_for(store, caller, wanted.kind, wanted.url, outside)
+    keys = _keys(wanted)
+    address = ServerAddress(
+        wanted.url, "", wanted.key, wanted.kind, wanted.options, datarobot_key=wanted.datarobot_key, reach=reach
+    )
+    with redact.hiding(redact.texts(keys)):
+        try:
+            learned = scorers.learn(address, request.class_names, tuple(request.features.values()))
+        except ScoringError as error:
+            said = redact.mask(error.message)
+            raise Conflict(f"The server {wanted.url} cannot be registered: {said}") from error
     features = dict(request.features)
     if learned.needs_values:
         features = {name: _with_value(feature) for name, feature in features.items()}
     _check_labels(request, learned.info)
     info = replace(learned.info, outputs=_outputs(request, learned.info))
-    return Remote(wanted.kind, wanted.url, {**learned.options, **wanted.options}, info, features)
+    return Remote(wanted.kind, wanted.url, {**learned.options, **wanted.options}, info, features, reach, keys)
 
 
-def register_in(connection: Connection, caller: Caller, remote: Remote) -> JsonObject:
-    """Note the server, if it is new, and return what a package keeps of it."""
+def register_in(connection: Connection, caller: Caller, remote: Remote, outside: Outside) -> JsonObject:
+    """Note the server, if it is new, seal its keys, and return what a package keeps of it."""
     concurrency = scorers.concurrency(remote.kind, remote.options)
-    server_id = servers.register_foreign_in(connection, caller, remote.kind, remote.url, concurrency)
-    return {"id": server_id, "kind": remote.kind, "url": remote.url, "options": remote.options}
-
-
-def address_of(kind: str, url: str, options: dict[str, str]) -> ServerAddress:
-    """Return how a foreign server is reached, with its key, which the environment of this process has.
-
-    Raises SetupError when the environment lacks it.
-    """
-    name = options.get("key")
-    if not name:
-        return ServerAddress(url, "", "", kind, options)
-    secret = os.environ.get(_KEY + name)
-    if not secret:
-        raise SetupError(
-            f"The key of the server {url} is missing: set {_KEY}{name} in the environment of the API and the workers."
-        )
-    return ServerAddress(url, "", secret, kind, options, os.environ.get(f"{_KEY}{name}_DATAROBOT", ""))
-
-
-def _checked(server: ServerRequest) -> ServerRequest:
-    scorers.check(server.kind, server.options)
-    name = server.options.get("key")
-    if name is not None and not _KEY_NAME.fullmatch(name):
-        raise InvalidRequest("The option `key` is a name in capital letters, digits and `_`.", "server.options")
-    return replace(server, url=servers.checked_url(server.url))
-
-
-def _require_right(store: Store, caller: Caller, server: ServerRequest) -> None:
-    """A new address, and any key, would make this installation send rows or secrets wherever the caller likes."""
-    if caller.role == "admin":
-        return
-    if "key" in server.options:
-        raise Forbidden("A server that needs a key is registered by an admin: ask one.")
-    if RIGHT in caller.rights or servers.known_foreign(store, caller, server.kind, server.url):
-        return
-    raise Forbidden(
-        f"No admin has registered the server {server.url} yet, and user {caller.username!r} lacks the right {RIGHT!r} "
-        f"to do so: an admin grants it with `scoreline user update {caller.username} --right {RIGHT}`."
+    server_id = servers.register_foreign_in(
+        connection, caller, remote.kind, remote.url, concurrency, anywhere=remote.reach.anywhere
     )
+    kept: JsonObject = {"id": server_id, "kind": remote.kind, "url": remote.url, "options": remote.options}
+    if remote.keys:
+        kept["secret"] = outside.vault.seal_in(connection, caller.user_id, KEYS, remote.keys)
+    return kept
+
+
+def address_of(server: Server, remote: JsonObject, owner_id: str, outside: Outside) -> ServerAddress:
+    """Return how a run reaches the foreign server of a package, whose owner is `owner_id`.
+
+    Raises SetupError when its key cannot be opened here.
+    """
+    secret = remote.get("secret")
+    keys = {} if secret is None else outside.vault.open(secret, owner_id, KEYS)
+    return ServerAddress(
+        server.url,
+        "",
+        keys.get("key", ""),
+        server.kind,
+        remote["options"],
+        datarobot_key=keys.get("datarobotKey", ""),
+        reach=outside.reach(anywhere=server.reach == servers.ANYWHERE),
+    )
+
+
+def reach_for(store: Store, caller: Caller, kind: str, url: str, outside: Outside) -> Reach:
+    """Return how far this address leads for a caller. Raises Forbidden for one that they may not name.
+
+    A new address would make this installation send rows wherever the caller likes.
+    """
+    known = servers.known_foreign(store, caller, kind, url)
+    if known is None and caller.role != "admin" and RIGHT not in caller.rights:
+        raise Forbidden(
+            f"No admin has registered the server {url} yet, and user {caller.username!r} lacks the right {RIGHT!r} "
+            f"to do so: an admin grants it with `scoreline user update {caller.username} --right {RIGHT}`."
+        )
+    reach = outside.reach(anywhere=caller.role == "admin" or known == servers.ANYWHERE)
+    reach.check(urlsplit(url).hostname or "", f"The server {url}")
+    return reach
+
+
+def _keys(server: ServerRequest) -> JsonObject:
+    given = {"key": server.key, "datarobotKey": server.datarobot_key}
+    return {name: value for name, value in given.items() if value}
 
 
 def _check_labels(request: PackageRequest, info: ModelInfo) -> None:

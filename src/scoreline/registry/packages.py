@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from scoreline.access import Caller, require_write, visible
+from scoreline.access.outside import Outside
 from scoreline.errors import InvalidRequest, NotFound
 from scoreline.registry import agreement, artifacts, foreign, registered
 from scoreline.registry.foreign import Remote
@@ -54,26 +55,29 @@ _QUERY = (
 _ORDER = {"version": table.c.version, "createdAt": table.c.created_at, "name": table.c.name}
 
 
-def create_from_json(store: Store, caller: Caller, body: Mapping[str, Any]) -> Package:
+def create_from_json(store: Store, caller: Caller, body: Mapping[str, Any], outside: Outside | None = None) -> Package:
     """Make a package from the body that the client sends to `modelPackages/fromJSON/`, with some fields of ours.
 
     `modelDescription.location` = `artifact:<sha256>` ties it to an uploaded artefact (which is inspected now if it has
-    not been); `server` names a server of another maker that has the model, which is asked now; `features` gives types
-    of input columns; `positiveClass`. What the artefact says is read from it; what
-    contradicts it is refused. Without registeredModelId or -Name, the package is the next version of the registered
-    model that has its name. Raises InvalidRequest, Forbidden, NotFound, Conflict.
+    not been); `server` names a server of another maker that has the model, which is asked now and whose keys are
+    sealed (that needs `outside`); `features` gives types of input columns; `positiveClass`. What the artefact says is
+    read from it; what contradicts it is refused. Without registeredModelId or -Name, the package is the next version
+    of the registered model that has its name. Raises InvalidRequest, Forbidden, NotFound, Conflict.
     """
     require_write(caller)
     request = parse(body)
     artifact = None if request.artifact is None else _inspected(store, caller, request.artifact)
-    remote = None if request.server is None else foreign.ask(store, caller, request)
+    remote = None
+    if request.server is not None:
+        assert outside is not None
+        remote = foreign.ask(store, caller, request, outside)
     values = _agreed(request, artifact) if remote is None else _agreed_remote(request, remote)
     with store.exclusive("registered models") as connection:
         model_id, version = registered.next_version(
             connection, caller, request, values["target_name"], TargetType(values["target_type"])
         )
-        if remote is not None:
-            values["server"] = foreign.register_in(connection, caller, remote)
+        if remote is not None and outside is not None:
+            values["server"] = foreign.register_in(connection, caller, remote, outside)
         package_id = new_id()
         connection.execute(
             table.insert().values(
@@ -187,11 +191,16 @@ def scorable(package: Package) -> str:
     return package.artifact
 
 
-def server_of(store: Store, package_id: str) -> JsonObject | None:
-    """Return the foreign server of a package, for the installation's own work (a run that was accepted before)."""
+def server_of(store: Store, package_id: str) -> tuple[JsonObject | None, str]:
+    """Return the foreign server of a package, None for one of ours, and the package's owner.
+
+    For the installation's own work (a run that was accepted before). Raises NotFound.
+    """
     with store.read() as connection:
-        found: JsonObject | None = connection.scalar(sa.select(table.c.server).where(table.c.id == package_id))
-    return found
+        row = connection.execute(sa.select(table.c.server, table.c.owner_id).where(table.c.id == package_id)).first()
+    if row is None:
+        raise NotFound(f"There is no model package {package_id!r}.")
+    return row.server, row.owner_id
 
 
 def package_from(row: RowMapping, owner_prefix: str = "u_") -> Package:

@@ -107,7 +107,7 @@ class Package:
 class Server:
     """A prediction server. slots: jobs that run on it at once; concurrency: requests that it takes at once.
 
-    kind: its protocol, "scoreline" for our own.
+    kind: its protocol, "scoreline" for our own. reach: "any" when an admin named the address, else "allowed".
     """
 
     id: str
@@ -120,6 +120,7 @@ class Server:
     created_at: datetime
     seen_at: datetime
     kind: str
+    reach: str
 
 
 @dataclass(frozen=True, slots=True)

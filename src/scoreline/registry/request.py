@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from scoreline.errors import InvalidRequest
@@ -51,11 +51,13 @@ _FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class ServerRequest:
-    """A server of another maker that has the model."""
+    """A server of another maker that has the model. key, datarobot_key: what it wants to see, never shown again."""
 
     kind: str
     url: str
     options: dict[str, str]
+    key: str = field(default="", repr=False)
+    datarobot_key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,14 +190,24 @@ def _server(body: Mapping[str, Any], description: Mapping[str, Any]) -> ServerRe
     server = object_of(body, "server")
     if not server:
         return None
-    check_known(server, ("kind", "url", "options"), "server.")
+    check_known(server, ("kind", "url", "options", "key", "datarobotKey"), "server.")
     if _artifact(description) is not None:
         raise InvalidRequest("A model is in an artefact or on a server: give one of them.", "server")
     options = object_of(server, "options", "server.options")
     if not all(isinstance(value, str) for value in options.values()):
         raise InvalidRequest("`server.options` holds texts.", "server.options")
     kind, url = (required(text(server, name, "server."), f"server.{name}") for name in ("kind", "url"))
-    return ServerRequest(kind, url, dict(options))
+    key, datarobot_key = (text(server, name, "server.", longest=10_000) or "" for name in ("key", "datarobotKey"))
+    return ServerRequest(kind, url, dict(options), _sendable(key, "key"), _sendable(datarobot_key, "datarobotKey"))
+
+
+def _sendable(key: str, name: str) -> str:
+    """Return a key that can be a header; raises InvalidRequest, which does not show it."""
+    if not key.isascii() or not key.isprintable() or key != key.strip():
+        raise InvalidRequest(
+            f"`server.{name}` is a text of printable ASCII without blanks around it.", f"server.{name}"
+        )
+    return key
 
 
 def _artifact(description: Mapping[str, Any]) -> str | None:

@@ -18,6 +18,7 @@ from scoreline.store.tables.registry import prediction_servers as table
 
 DEFAULT_NAME = "default"
 OWN = "scoreline"
+ANYWHERE, ALLOWED = "any", "allowed"  # values of `Server.reach`
 
 _COLUMNS = [table.c[name] for name in Server.__slots__]
 # The one named "default" comes first, then the oldest.
@@ -126,22 +127,27 @@ def checked_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def known_foreign(store: Store, caller: Caller, kind: str, url: str) -> bool:
-    """Return whether somebody of the organisation has registered this foreign server."""
+def known_foreign(store: Store, caller: Caller, kind: str, url: str) -> str | None:
+    """Return how far the address leads of a foreign server that the organisation has registered; None for no such."""
     with store.read() as connection:
-        return connection.scalar(_foreign_query(caller, kind, url)) is not None
+        row = connection.execute(_foreign_query(caller, kind, url)).first()
+    return None if row is None else str(row.reach)
 
 
-def register_foreign_in(connection: Connection, caller: Caller, kind: str, url: str, concurrency: int) -> str:
+def register_foreign_in(
+    connection: Connection, caller: Caller, kind: str, url: str, concurrency: int, *, anywhere: bool
+) -> str:
     """Return the id of a foreign server, noting it if it is new; one job at a time runs on it, as on any new server.
 
-    Who may is for the caller of this function to ask. Runs in a transaction that holds a lock.
+    Who may is for the caller of this function to ask. `anywhere`: an admin named the address. Runs in a transaction
+    that holds a lock.
     """
-    known = connection.scalar(_foreign_query(caller, kind, url))
+    known = connection.execute(_foreign_query(caller, kind, url)).first()
+    reach = ANYWHERE if anywhere else ALLOWED
     if known is not None:
-        change = table.update().where(table.c.id == known)
-        connection.execute(change.values(concurrency=concurrency, seen_at=now()))
-        return str(known)
+        change = table.update().where(table.c.id == known.id)
+        connection.execute(change.values(concurrency=concurrency, reach=reach, seen_at=now()))
+        return str(known.id)
     server_id, moment = new_id(), now()
     connection.execute(
         table.insert().values(
@@ -151,6 +157,7 @@ def register_foreign_in(connection: Connection, caller: Caller, kind: str, url: 
             name=f"{kind} {url}",
             kind=kind,
             url=url,
+            reach=reach,
             datarobot_key=secrets.token_hex(16),
             slots=1,
             concurrency=concurrency,
@@ -162,6 +169,6 @@ def register_foreign_in(connection: Connection, caller: Caller, kind: str, url: 
     return server_id
 
 
-def _foreign_query(caller: Caller, kind: str, url: str) -> sa.Select[tuple[str]]:
+def _foreign_query(caller: Caller, kind: str, url: str) -> sa.Select[tuple[str, str]]:
     mine = sa.and_(table.c.org_id == caller.org_id, table.c.kind == kind, table.c.url == url)
-    return sa.select(table.c.id).where(mine).limit(1)
+    return sa.select(table.c.id, table.c.reach).where(mine).limit(1)

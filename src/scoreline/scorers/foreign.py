@@ -40,7 +40,6 @@ COMMON = {
     "maxRows": "most rows of one request",
     "timeout": "seconds that an answer may take",
     "concurrency": "requests that the server takes at once",
-    "key": "name of the key in the workers' environment (SCORELINE_SERVER_KEY_<name>)",
 }
 _WHOLE = ("maxBytes", "maxRows", "concurrency")
 
@@ -80,7 +79,7 @@ class ForeignScorer:
         self._seconds = float(given["timeout"]) if "timeout" in given else None
         single = given.get("singleOutput") == "last"
         self.reader = Reader(plan, self.where, single=single, advice=self.advice)
-        self.transport = Transport(self.where, {"Accept": JSON, **self.headers(server)}, again=True)
+        self.transport = Transport(self.where, {"Accept": JSON, **self.headers(server)}, again=True, reach=server.reach)
 
     def score(self, features: pa.RecordBatch, options: ScoreOptions) -> Scores:
         """Score one batch; see `scoreline.types.Scorer` for what is raised."""

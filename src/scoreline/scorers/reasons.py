@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 
+from scoreline import redact
 from scoreline.errors import one_line
 from scoreline.scorers.transport import Reply
 
@@ -51,7 +52,12 @@ class Reason:
 
 
 def find(reply: Reply) -> Reason:
-    """Read a refusal in any of the usual forms: JSON with a message, a plain text, a stack trace."""
+    """Read a refusal in any of the usual forms: JSON with a message, a plain text, a trace. Secrets are masked."""
+    reason = _read(reply)
+    return Reason(redact.mask(reason.text), reason.data)
+
+
+def _read(reply: Reply) -> Reason:
     document = reply.document()
     told = next((document[key] for key in ("message", "error", "detail") if document.get(key)), None)
     if isinstance(told, dict):

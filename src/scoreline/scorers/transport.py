@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 
 from scoreline.errors import (
     AccessRefused,
     DataRefused,
+    Forbidden,
     Overloaded,
     ScoringError,
     ServerUnavailable,
@@ -27,6 +28,9 @@ from scoreline.errors import (
     one_line,
 )
 from scoreline.types import JsonObject
+
+if TYPE_CHECKING:
+    from scoreline.network import Reach
 
 _CONNECT_SECONDS = 5.0
 _CONNECTIONS = 64
@@ -62,12 +66,15 @@ class Transport:
     """Calls one server; used by several threads at once. `where` names it in messages.
 
     again: a call whose connection breaks at once is made once more, for servers that close connections after an error.
+    reach: connections that lead elsewhere are closed before a byte is sent.
     """
 
-    def __init__(self, where: str, headers: Mapping[str, str], *, again: bool = False) -> None:
+    def __init__(
+        self, where: str, headers: Mapping[str, str], *, again: bool = False, reach: Reach | None = None
+    ) -> None:
         self.where = where
         self._again = again
-        self._sockets = _Sockets()
+        self._sockets = _Sockets(where, reach)
         # Registered addresses are reached directly: proxies of the environment are for the outside world. Redirects
         # are not followed: the address was registered, the place it points to was not.
         self._client = httpx2.Client(
@@ -129,6 +136,8 @@ class Transport:
                         raise self._late(seconds)
                     parts.append(part)
                 return Reply(response.status_code, dict(response.headers), b"".join(parts))
+        except Forbidden as error:
+            raise AccessRefused(f"Scoring failed: {error.message}") from error
         except httpx2.ReadTimeout as error:
             raise self._late(seconds) from error
         except (httpx2.TransportError, httpx2.DecodingError, RuntimeError, OSError) as error:
@@ -157,7 +166,7 @@ def refusal(where: str, reply: Reply, said: str) -> ScoringError:
     if status in {429, 503}:
         return Overloaded(told, retry_after(reply.headers.get("retry-after")))
     if status in {401, 403}:
-        return AccessRefused(f"{told}; check the key that it was registered with.")
+        return AccessRefused(f"{told}; check its key.")
     if status in {404, 405, 406, 415} or 300 <= status < 400:
         return AccessRefused(f"{told}; check the address, the kind of server and its options.")
     if 400 <= status < 500 and status != 408:
@@ -190,8 +199,10 @@ class _Sockets:
     Closing a client, or a socket, does not wake a thread that waits in it; shutting the socket down does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, where: str, reach: Reach | None) -> None:
         self.closed = False
+        self._where = where
+        self._reach = reach
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
 
@@ -203,6 +214,12 @@ class _Sockets:
         sock = stream.get_extra_info("socket") if stream is not None else None
         if not isinstance(sock, socket.socket):
             return
+        if self._reach is not None:
+            try:
+                self._reach.check_address(sock.getpeername()[0], f"The {self._where}")
+            except Forbidden:
+                sock.close()
+                raise
         with self._lock:
             self._open = {known for known in self._open if known.fileno() >= 0} | {sock}
             if self.closed:

@@ -27,7 +27,6 @@ def refused(field, check, *arguments):
 
 
 NOT_BUILT = {
-    "predictionInstance": {"hostName": "h"},
     "secondaryDatasetsConfigId": "s",
     "resourceBundleId": "r",
     "maxExplanations": 3,

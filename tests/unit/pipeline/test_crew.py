@@ -25,7 +25,7 @@ def test_in_order_whoever_is_first():
         time.sleep(random.random() * 0.002)
         return item + 1
 
-    assert results(Crew(iter(range(200)), work, threads=4, held=6)) == list(range(1, 201))
+    assert results(Crew(iter(range(200)), work, threads=4, held=lambda: 6)) == list(range(1, 201))
 
 
 def test_no_more_is_held_than_agreed():
@@ -36,7 +36,7 @@ def test_no_more_is_held_than_agreed():
             taken_in.append(i)
             yield i + 1
 
-    crew = Crew(source(), lambda item: item, threads=2, held=4)
+    crew = Crew(source(), lambda item: item, threads=2, held=lambda: 4)
     for taken in range(50):
         time.sleep(0.002)
         assert len(taken_in) - taken <= 4
@@ -57,7 +57,7 @@ def test_errors_come_where_they_happened():
             raise ValueError("work")
         return item
 
-    crew = Crew(source(), work, threads=3, held=5)
+    crew = Crew(source(), work, threads=3, held=lambda: 5)
     assert [crew.take(1.0), crew.take(1.0)] == [1, 2]
     with pytest.raises(ValueError, match="work"):
         crew.take(1.0)
@@ -67,7 +67,7 @@ def test_errors_come_where_they_happened():
 
 def test_stopping_waits_for_work_under_way_and_takes_no_more():
     go = threading.Event()
-    crew = Crew(iter(range(100)), lambda item: go.wait(10), threads=2, held=4)
+    crew = Crew(iter(range(100)), lambda item: go.wait(10), threads=2, held=lambda: 4)
     assert crew.take(0.01) is None
     assert not crew.stop(0.01)
     go.set()

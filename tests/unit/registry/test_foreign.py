@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import tempfile
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
-from scoreline.errors import Conflict, Forbidden, InvalidRequest, SetupError
+from scoreline.access.outside import Outside
+from scoreline.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from scoreline.registry import deployments, foreign, packages, servers
+from scoreline.settings import Settings
 from scoreline.types import Feature, FeatureType, TargetType
 
 DRUM = {"drumVersion": "1.18", "targetType": "binary", "negativeClassLabel": "no", "positiveClassLabel": "yes"}
@@ -57,11 +63,25 @@ def body(url: str, kind: str = "drum", target=None, options=None, **more):
     return {"name": "far", "target": {"name": "late"} | (target or {}), "server": server} | more
 
 
+def register(store, caller, document, networks=""):
+    """Register, with the key file in a folder of its own."""
+    return packages.create_from_json(store, caller, document, outside_of(store, networks))
+
+
+def outside_of(store, networks=""):
+    folder = Path(tempfile.gettempdir()) / f"scoreline-test-{os.getpid()}"
+    return Outside.of(store, Settings(data_dir=folder, allowed_networks=networks))
+
+
+@pytest.fixture(autouse=True)
+def _folder():
+    yield
+    shutil.rmtree(Path(tempfile.gettempdir()) / f"scoreline-test-{os.getpid()}", ignore_errors=True)
+
+
 def test_what_drum_says_is_kept(store, people, there):
     url, _ = there
-    package = packages.create_from_json(
-        store, people.boss, body(url + "/", options={"maxRows": "5", "concurrency": "3"})
-    )
+    package = register(store, people.boss, body(url + "/", options={"maxRows": "5", "concurrency": "3"}))
     assert (package.artifact, package.format, package.features) == (None, "drum", ())
     assert (package.target_type, package.class_labels, package.positive_class) == (
         TargetType.BINARY,
@@ -73,11 +93,11 @@ def test_what_drum_says_is_kept(store, people, there):
     deployment = deployments.create(store, people.boss, package.id, "far")
     assert deployment.server.kind == "drum"
     assert deployment.server.concurrency == 3
-    assert packages.server_of(store, package.id) == package.server
+    assert packages.server_of(store, package.id) == (package.server, people.boss.user_id)
     assert len(packages.scorable(package)) == 64
     with pytest.raises(InvalidRequest, match="batch jobs can"):
         packages.serving_document(package)
-    again = packages.create_from_json(store, people.boss, body(url))
+    again = register(store, people.boss, body(url))
     assert again.server["id"] == package.server["id"]
     assert (again.registered_model_id, again.version) == (package.registered_model_id, 2)
 
@@ -85,7 +105,7 @@ def test_what_drum_says_is_kept(store, people, there):
 def test_what_v2_says_is_kept(store, people, there):
     url, _ = there
     target = {"type": "Binary", "classNames": ["a", "b"]}
-    package = packages.create_from_json(store, people.boss, body(url, "v2", target, options={"model": "m"}))
+    package = register(store, people.boss, body(url, "v2", target, options={"model": "m"}))
     assert package.features == (Feature("age", FeatureType.NUMERIC), Feature("n", FeatureType.INTEGER, nullable=False))
     assert package.server["options"] == {
         "model": "m", "output": "probabilities", "datatypes": '{"age": "FP32", "n": "INT64"}',
@@ -95,36 +115,38 @@ def test_what_v2_says_is_kept(store, people, there):
 def test_columns_that_were_named_are_kept(store, people, there):
     url, _ = there
     features = {"n": "integer", "x": "numeric", "t": "text"}
-    package = packages.create_from_json(
-        store, people.boss, body(url, "mlflow", {"type": "Regression"}, features=features)
-    )
+    package = register(store, people.boss, body(url, "mlflow", {"type": "Regression"}, features=features))
     assert [(f.name, f.nullable) for f in package.features] == [("n", False), ("x", True), ("t", True)]
 
 
 def test_nobody_without_a_right_makes_us_call_an_address(store, people, there):
     url, asked = there
     with pytest.raises(Forbidden, match="--right servers"):
-        packages.create_from_json(store, people.bob, body(url))
+        register(store, people.bob, body(url))
     with pytest.raises(Forbidden, match="observer"):
-        packages.create_from_json(store, people.watcher, body(url))
+        register(store, people.watcher, body(url))
     assert asked == []
     trusted = replace(people.bob, rights=frozenset({"servers"}))
-    made = packages.create_from_json(store, trusted, body(url))
+    with pytest.raises(Forbidden, match=r"private address 127\.0\.0\.1"):
+        register(store, trusted, body(url))
+    assert asked == []
+    made = register(store, trusted, body(url), "127.0.0.0/8")
+    with pytest.raises(Forbidden, match="private address"):  # it is known, but nobody who may has named it
+        register(store, people.ann, body(url) | {"name": "near"})
+    register(store, people.boss, body(url))
     # From now on it is the organisation's, and nobody else's.
-    mine = packages.create_from_json(store, people.ann, body(url) | {"name": "near"})
+    mine = register(store, people.ann, body(url) | {"name": "near"})
     assert mine.server["id"] == made.server["id"]
     assert deployments.create(store, people.ann, mine.id, "far").server.url == url
     with pytest.raises(Forbidden):
-        packages.create_from_json(store, people.ann, body(url, "mlflow", {"type": "Regression"}) | {"name": "near"})
-    with pytest.raises(Forbidden, match="admin"):
-        packages.create_from_json(store, trusted, body(url, options={"key": "PROD"}))
-    eves = packages.create_from_json(store, people.eve, body(url))
+        register(store, people.ann, body(url, "mlflow", {"type": "Regression"}) | {"name": "near"})
+    eves = register(store, people.eve, body(url))
     assert eves.server["id"] != made.server["id"]
 
 
 def test_foreign_servers_are_nobodys_default(store, people, there):
     url, _ = there
-    package = packages.create_from_json(store, people.boss, body(url))
+    package = register(store, people.boss, body(url))
     with store.read() as connection:
         assert servers.default_in(connection, people.boss) is None
     assert deployments.create(store, people.boss, package.id, "far").server.name == f"drum {url}"
@@ -137,7 +159,10 @@ def test_foreign_servers_are_nobodys_default(store, people, there):
         ({"kind": "scoreline"}, InvalidRequest, "one of drum"),
         ({"options": {"maxRow": "1"}}, InvalidRequest, "did you mean `maxRows`"),
         ({"options": {"maxRows": 1}}, InvalidRequest, "holds texts"),
-        ({"options": {"key": "../x"}}, InvalidRequest, "capital letters"),
+        ({"options": {"key": "x"}}, InvalidRequest, "no option `key`"),
+        ({"key": "x\ny"}, InvalidRequest, "printable ASCII"),
+        ({"url": "http://169.254.169.254"}, Forbidden, "169.254.169.254, which is no address"),
+        ({"url": "http://no.such.host.invalid"}, InvalidRequest, "cannot be found"),
         ({"url": "ftp://x"}, InvalidRequest, "address"),
         ({"url": "http://user:pw@x"}, InvalidRequest, "no user or password"),
         ({"url": None}, InvalidRequest, "server.url"),
@@ -146,33 +171,37 @@ def test_foreign_servers_are_nobodys_default(store, people, there):
         ({"kind": "v2", "options": {"model": "other"}}, Conflict, "check the address"),
         ({"kind": "v2"}, InvalidRequest, "model=NAME"),
         ({"kind": "mlflow"}, InvalidRequest, "does not say what it predicts"),
-        ({"options": {"key": "MISSING"}}, SetupError, "SCORELINE_SERVER_KEY_MISSING"),
     ],
 )
 def test_what_is_refused(store, people, there, change, error, words):
     document = body(there[0])
     document["server"] |= change
     with pytest.raises(error, match=words):
-        packages.create_from_json(store, people.boss, document)
+        register(store, people.boss, document)
 
 
 def test_labels_that_the_server_does_not_know_are_refused(store, people, there):
     with pytest.raises(InvalidRequest, match="classes are 'no', 'yes'"):
-        packages.create_from_json(store, people.boss, body(there[0], target={"classNames": ["0", "1"]}))
-    package = packages.create_from_json(store, people.boss, body(there[0], target={"classNames": ["yes", "no"]}))
+        register(store, people.boss, body(there[0], target={"classNames": ["0", "1"]}))
+    package = register(store, people.boss, body(there[0], target={"classNames": ["yes", "no"]}))
     assert package.class_labels == ("no", "yes")
 
 
 def test_an_artefact_and_a_server_are_one_too_many(store, people, there):
     with pytest.raises(InvalidRequest, match="one of them"):
-        packages.create_from_json(
-            store, people.boss, body(there[0], modelDescription={"location": "artifact:" + "0" * 64})
-        )
+        register(store, people.boss, body(there[0], modelDescription={"location": "artifact:" + "0" * 64}))
 
 
-def test_a_key_comes_from_the_environment_and_is_not_shown(monkeypatch):
-    monkeypatch.setenv("SCORELINE_SERVER_KEY_PROD", "s3cret")
-    monkeypatch.setenv("SCORELINE_SERVER_KEY_PROD_DATAROBOT", "s3cond")
-    address = foreign.address_of("datarobot", "https://x", {"key": "PROD"})
-    assert (address.token, address.datarobot_key) == ("s3cret", "s3cond")
+def test_a_key_is_sealed_and_opened_for_runs_only(store, people, there):
+    document = body(there[0])
+    document["server"] |= {"key": "s3cret-key", "datarobotKey": "s3cond-key"}
+    package = register(store, people.boss, document)
+    assert "s3c" not in json.dumps(package.server)
+    assert "s3c" not in repr(package)
+    server = servers.resolve(store, package.server["id"])
+    remote, owner = packages.server_of(store, package.id)
+    address = foreign.address_of(server, remote, owner, outside_of(store))
+    assert (address.token, address.datarobot_key) == ("s3cret-key", "s3cond-key")
     assert "s3c" not in repr(address)
+    with pytest.raises(NotFound):
+        foreign.address_of(server, remote, people.ann.user_id, outside_of(store))

@@ -111,6 +111,8 @@ class Job(TypedDict):
     skippedRows: int
     jobIntakeSize: int
     jobOutputSize: int
+    liveConcurrency: int | None
+    liveChunkSize: int | None
     queued: bool
     queuePosition: int | None
     resultsDeleted: bool

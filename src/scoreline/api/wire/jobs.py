@@ -113,6 +113,8 @@ def job_document(job: Job, logs: Sequence[str], links: Links) -> answers.Job:
         "skippedRows": job.counts.skipped,
         "jobIntakeSize": job.bytes_in,
         "jobOutputSize": job.bytes_out,
+        "liveConcurrency": job.live_concurrency,
+        "liveChunkSize": job.live_chunk_bytes,
         "queued": job.queued,
         "queuePosition": job.queue_position,
         "resultsDeleted": job.results_deleted,

@@ -13,7 +13,7 @@ from scoreline.api.wire.base import Wire, timestamp
 from scoreline.api.wire.people import may_change, member
 from scoreline.registry.records import Artifact, Package, RegisteredModel, features_to_json, info_to_json
 from scoreline.registry.uses import Use
-from scoreline.types import TargetType
+from scoreline.types import JsonObject, TargetType
 
 _EXTERNAL = "external"
 _Direction = Literal["asc", "desc"]
@@ -85,6 +85,14 @@ def artifact_document(artifact: Artifact) -> answers.Artifact:
     }
 
 
+def _server(package: Package) -> JsonObject | None:
+    """Return a package's foreign server; of its keys only that there are some."""
+    if package.server is None:
+        return None
+    shown = {name: value for name, value in package.server.items() if name != "secret"}
+    return {**shown, "hasKey": "secret" in package.server}
+
+
 def package_document(package: Package, caller: Caller) -> answers.Package:
     """Return a package; the client needs every one of these objects, empty or not."""
     target: answers.Target = {
@@ -137,7 +145,7 @@ def package_document(package: Package, caller: Caller) -> answers.Package:
         "format": package.format,
         "artifact": package.artifact,
         "trusted": package.trusted,
-        "server": package.server,
+        "server": _server(package),
         "positiveClass": package.positive_class,
         "features": features_to_json(package.features),
     }

@@ -1,10 +1,10 @@
-"""Organisations, users and tokens."""
+"""Organisations, users, tokens and sealed secrets."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
-from scoreline.store.tables import Json, Text, id_column, metadata, moment, reference
+from scoreline.store.tables import Json, Text, id_column, metadata, moment, owned, reference
 
 organisations = sa.Table(
     "organisations",
@@ -46,4 +46,18 @@ tokens = sa.Table(
     moment("last_used_at", nullable=True),
     moment("revoked_at", nullable=True),
     sa.Index("ix_tokens_kind_expires_at", "kind", "expires_at"),
+)
+
+secrets = sa.Table(
+    "secrets",
+    metadata,
+    id_column(),
+    *owned(),
+    # What it is; part of what the record is bound to.
+    sa.Column("kind", sa.String(32), nullable=False),
+    # Which master key it was sealed with.
+    sa.Column("key_id", sa.String(16), nullable=False, index=True),
+    # Nonce, ciphertext, tag.
+    sa.Column("sealed", sa.LargeBinary(), nullable=False),
+    moment("created_at"),
 )

@@ -25,6 +25,8 @@ jobs = sa.Table(
     sa.Column("server_model", Text(), nullable=True),
     sa.Column("target", Json, nullable=False),
     sa.Column("spec", Json, nullable=False),
+    # The sealed keys of the spec's `predictionInstance`.
+    reference("secret_id", "secrets.id", nullable=True),
     sa.Column("intake_type", sa.String(32), nullable=False),
     sa.Column("output_type", sa.String(32), nullable=False),
     sa.Column("source", Text(), nullable=True),
@@ -59,6 +61,10 @@ jobs = sa.Table(
     _count("rows_scored"),
     _count("rows_failed"),
     _count("rows_skipped"),
+    # Whether it was created without `numConcurrent`, and of the run that goes on: calls at once, and bytes of a chunk.
+    sa.Column("adapts", sa.Boolean(), nullable=False, default=False, server_default=sa.false()),
+    sa.Column("live_concurrency", sa.Integer(), nullable=True),
+    sa.Column("live_chunk_bytes", BigInt, nullable=True),
     _count("bytes_in"),
     _count("bytes_out"),
     sa.Column("percentage", sa.Float(53), nullable=False, default=0.0),

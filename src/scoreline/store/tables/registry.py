@@ -83,6 +83,8 @@ prediction_servers = sa.Table(
     # The protocol: "scoreline", or a kind of foreign server.
     sa.Column("kind", sa.String(32), nullable=False, server_default="scoreline"),
     sa.Column("url", Text(), nullable=False),
+    # Where the address may lead: "any" for one that an admin named, "allowed" for one that the network rules apply to.
+    sa.Column("reach", sa.String(16), nullable=False, server_default="any"),
     sa.Column("datarobot_key", Text(), nullable=False),
     # Jobs that run at once, and requests that the server takes at once.
     sa.Column("slots", sa.Integer(), nullable=False),
