@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scoreline.cli.app import run
 from tests.support import tiny
 from tests.support.served import SCORELINE, Served, clean_environment, names, scoreline, served, until
 
@@ -240,3 +241,63 @@ def test_a_model_that_is_none_is_refused_in_words(server: Served, tmp_path: Path
     missing = scoreline("deploy", str(tmp_path / "nothing"), "--name", "x", env=server.env)
     assert missing.returncode == 1
     assert "nothing" in missing.stderr
+
+
+def test_deployments_are_run_from_the_command_line(
+    server: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in server.env.items():
+        monkeypatch.setenv(name, value)
+
+    def command(*words: str, code: int = 0) -> tuple[str, str]:
+        """Run a command in this process: there are many of them."""
+        assert run(words) == code, capsys.readouterr()
+        return capsys.readouterr()
+
+    def deployments(*words: str, code: int = 0) -> tuple[str, str]:
+        return command("deployments", *words, code=code)
+
+    file = str(tiny.save(tmp_path / "model.txt"))
+    deployment_id = command("deploy", file, "--name", "to run", *tiny.DEPLOY, "--threshold", "0.3")[0].strip()
+    row = next(line for line in deployments("list")[0].splitlines() if deployment_id in line)
+    assert row.split("  ")[:2] == [deployment_id, "to run"]
+    assert "Binary" in row
+    deployments("update", "to run", "--name", "on the run", "--importance", "LOW", "--association-id", "id")
+    shown = json.loads(deployments("show", "on the run", "--json")[0])
+    assert (shown["id"], shown["importance"]) == (deployment_id, "LOW")
+    assert shown["settings"]["associationId"]["columnNames"] == ["id"]
+    text = deployments("show", deployment_id)[0]
+    assert "importance:  LOW" in text
+    assert "row id:      id\n" in text
+    assert "regression" in deployments("update", "on the run", "--warn-above", "1", code=1)[1]
+    deployments("update", "on the run", code=2)
+
+    new = deployments("replace", "on the run", file, "--check")[1].split("--package ")[1].strip().rstrip(".")
+    assert len(json.loads(deployments("history", deployment_id, "--json")[0])) == 1
+    deployments("replace", "on the run", "--package", new, "--reason", "accuracy")
+    assert "already" in deployments("replace", "on the run", "--package", new, code=1)[1]
+    done = json.loads(deployments("replace", "on the run", file, "--json")[0])
+    assert (done["status"], done["replaced"]) == ("passing", True)
+    found = json.loads(deployments("history", deployment_id, "--json")[0])
+    assert [(each["number"], each["modelPackage"]["version"], each["reason"]) for each in found] == [
+        (3, 3, "OTHER"),
+        (2, 2, "ACCURACY"),
+        (1, 1, None),
+    ]
+    assert found[0]["modelPackage"]["id"] == done["modelPackageId"]
+    table = deployments("history", "on the run")[0]
+    assert "ACCURACY" in table
+    assert new in table
+
+    deployments("deactivate", "on the run")
+    (tmp_path / "in.csv").write_text(tiny.rows(5)[0])
+    words = ("score", "--deployment", "on the run", "in.csv", "-o", "out.csv")
+    off = scoreline(*words, env=server.env, cwd=tmp_path)
+    assert (off.returncode, "inactive" in off.stderr) == (1, True)
+    deployments("activate", "on the run")
+    assert scoreline(*words, env=server.env, cwd=tmp_path).returncode == 0
+    with (tmp_path / "out.csv").open() as out:
+        assert {each["THRESHOLD"] for each in csv.DictReader(out)} == {"0.3"}
+    deployments("delete", "on the run")
+    assert deployment_id not in deployments("list")[0]
+    assert "There is no deployment" in deployments("show", deployment_id, code=1)[1]

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from scoreline import __version__
-from scoreline.cli import admin, deploy, jobs, parts, score, secrets, serve
+from scoreline.cli import admin, deploy, deployments, jobs, parts, score, secrets, serve
 from scoreline.cli.output import show_error
 from scoreline.errors import ScorelineError, one_line
 
@@ -31,6 +31,7 @@ app.command("worker", rich_help_panel="Server")(parts.worker)
 app.command("predictor", rich_help_panel="Server")(parts.predictor)
 app.command("deploy", rich_help_panel="Models and scoring")(deploy.deploy)
 app.command("score", rich_help_panel="Models and scoring")(score.score)
+app.add_typer(deployments.app, name="deployments", rich_help_panel="Models and scoring")
 app.add_typer(jobs.app, name="jobs", rich_help_panel="Models and scoring")
 app.add_typer(admin.tokens_app, name="token", rich_help_panel="Administration")
 app.add_typer(admin.users_app, name="user", rich_help_panel="Administration")

@@ -77,6 +77,10 @@ class Api:
         """Create something and return its document. Raises as `get`."""
         return self._json("POST", path, json=body)
 
+    def patch(self, path: str, body: JsonObject) -> JsonObject:
+        """Change something and return what is answered, perhaps nothing. Raises as `get`."""
+        return self._json("PATCH", path, json=body)
+
     def delete(self, path: str) -> None:
         """Delete something. Raises as `get`."""
         self._json("DELETE", path)

@@ -121,7 +121,7 @@ def _package(
     if remote is not None:
         return api.post("modelPackages/fromJSON/", words.document(name, server=remote))
     assert path is not None
-    artifact = _upload(api, path, trusted=trusted)
+    artifact = upload(api, path, trusted=trusted)
     return api.post("modelPackages/fromJSON/", words.document(name, f"artifact:{artifact['sha256']}"))
 
 
@@ -143,7 +143,8 @@ def _key(given: str | None, variable: str | None) -> str | None:
     return found
 
 
-def _upload(api: Api, path: Path, *, trusted: bool) -> JsonObject:
+def upload(api: Api, path: Path, *, trusted: bool) -> JsonObject:
+    """Upload a model's file or folder; return the artefact's document. Raises NotFound, what the server refuses."""
     with _as_file(path) as (file, filename):
         size = file.seek(0, 2)
         file.seek(0)
