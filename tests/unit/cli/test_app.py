@@ -42,7 +42,7 @@ def test_heavy_libraries_wait_for_the_command_that_needs_them(heavy: str) -> Non
 
 def test_help_names_every_command() -> None:
     words = runner.invoke(program.app, ["--help"]).stdout
-    for command in ("serve", "api", "worker", "predictor", "deploy", "score", "jobs", "token", "user"):
+    for command in ("serve", "api", "worker", "predictor", "deploy", "score", "deployments", "jobs", "token", "user"):
         assert f" {command} " in words
 
 
@@ -54,7 +54,7 @@ def test_an_error_is_one_sentence_and_code_1(monkeypatch: pytest.MonkeyPatch, ca
     def fail(*_: object, **__: object) -> None:
         raise errors.NotFound("There is no such thing: look elsewhere.")
 
-    monkeypatch.setattr(deploy, "_upload", fail)
+    monkeypatch.setattr(deploy, "upload", fail)
     code = program.run(["deploy", "model.txt", "--name", "x", "--token", "t"])
     assert code == 1
     shown = capsys.readouterr()
@@ -68,7 +68,7 @@ def test_an_unforeseen_file_error_is_a_sentence_too(
     def fail(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", "model.txt")
 
-    monkeypatch.setattr(deploy, "_upload", fail)
+    monkeypatch.setattr(deploy, "upload", fail)
     assert program.run(["deploy", "model.txt", "--name", "x", "--token", "t"]) == 1
     assert capsys.readouterr().err == "Error: Permission denied: model.txt\n"
 
@@ -77,7 +77,7 @@ def test_interrupting_gives_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(deploy, "_upload", interrupt)
+    monkeypatch.setattr(deploy, "upload", interrupt)
     assert program.run(["deploy", "model.txt", "--name", "x", "--token", "t"]) == 130
 
 
