@@ -36,7 +36,7 @@ class PartCheck:
                 self._check_readable(block)
             try:
                 scan.feed(decoder.decode(block))
-            except UnicodeDecodeError:
+            except UnicodeError:
                 return  # the run itself will say where the text is wrong
         try:
             decoder.decode(b"", final=True)

@@ -15,6 +15,11 @@ IDLE_SECONDS = 0.2
 # Stands for bytes that are no text in the source's encoding; it is no part of any UTF-8 text.
 LOST = b"\xff"
 
+_MARK_BYTES = 4
+_MARKS = {
+    "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+}
 _AS_IT_STANDS = {"utf-8", "utf-8-sig"}  # the byte order mark is taken off where the header is read
 
 
@@ -27,6 +32,12 @@ def is_utf8(encoding: str) -> bool:
             f"Reading the intake failed: there is no encoding named {encoding!r}; "
             "set csvSettings.encoding to one that Python knows, such as utf-8."
         ) from problem
+
+
+def _ordered(encoding: str, head: bytes) -> str:
+    """Return the codec for a text that begins with `head`: without a byte order mark it is little-endian."""
+    marks = _MARKS.get(codecs.lookup(encoding).name)
+    return encoding if marks is None or head.startswith(marks) else f"{codecs.lookup(encoding).name}-le"
 
 
 def _mark(problem: UnicodeError) -> tuple[str | bytes, int]:
@@ -51,9 +62,14 @@ class Decoded:
         self.bytes_in = 0
         self.bytes_out = 0
         self._blocks = blocks
-        self._decoder = codecs.getincrementaldecoder(encoding)(_HANDLER)
+        self._encoding = encoding
 
     def __iter__(self) -> Iterator[bytes]:
+        head = b""
+        while len(head) < _MARK_BYTES and (block := next(self._blocks, b"")):
+            head += block
+        self._decoder = codecs.getincrementaldecoder(_ordered(self._encoding, head))(_HANDLER)
+        yield self._text(head, final=False)
         for block in self._blocks:
             yield self._text(block, final=False)
         yield self._text(b"", final=True)
