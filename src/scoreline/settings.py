@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     )
     predictor_url: str | None = Field(None, description="Address under which others reach the prediction server.")
     predictor_models: int = Field(8, ge=1, description="Models that each process keeps loaded.")
+    drum: Path | None = Field(
+        None, description="Environment in which DRUM runs custom models: the folder of a venv, or its Python."
+    )
     worker_jobs: int = Field(4, ge=1, description="Jobs that one worker runs at once.")
     instance_slots: int = Field(
         1, ge=1, description="Jobs that run at once on a new prediction instance; the rest wait in line."

@@ -20,12 +20,16 @@ from scoreline.access.outside import Outside
 from scoreline.api import (
     artifacts,
     contract,
+    custom_models,
+    custom_versions,
     deployments,
     downloads,
+    execution,
     failedrows,
     internal,
     jobs,
     packages,
+    scratch,
     servers,
     status,
     uploads,
@@ -41,6 +45,10 @@ from scoreline.spool import Spool
 from scoreline.store import Store
 
 _HANDLER_THREADS = 64
+_RESOURCES = (
+    *(version, jobs, uploads, downloads, failedrows, deployments, custom_models, custom_versions, execution),
+    *(packages, artifacts, servers, status, internal),
+)
 
 
 def create_app(settings: Settings, store: Store, spool: Spool) -> FastAPI:
@@ -50,7 +58,7 @@ def create_app(settings: Settings, store: Store, spool: Spool) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = _HANDLER_THREADS
-        artifacts.sweep(settings)
+        scratch.sweep(settings)
         yield
         here.closing.set()
         here.transfers.shutdown(wait=False, cancel_futures=True)
@@ -68,19 +76,7 @@ def create_app(settings: Settings, store: Store, spool: Spool) -> FastAPI:
     )
     app.state.installation = here
     api = APIRouter(prefix=PREFIX.rstrip("/"))
-    for resource in (
-        version,
-        jobs,
-        uploads,
-        downloads,
-        failedrows,
-        deployments,
-        packages,
-        artifacts,
-        servers,
-        status,
-        internal,
-    ):
+    for resource in _RESOURCES:
         api.include_router(resource.router)
     app.include_router(api)
     app.openapi = functools.cache(lambda: contract.openapi(app))  # type: ignore[method-assign]  # the framework's own way

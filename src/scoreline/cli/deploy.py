@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -25,7 +27,7 @@ _SERVER_PANEL = "A server that has the model"
 def deploy(
     name: Annotated[str, typer.Option("--name", help="Name of the deployment.")],
     path: Annotated[
-        Path | None, typer.Argument(help="The model: a file, or an MLflow folder.", show_default=False)
+        Path | None, typer.Argument(help="The model: a file, or a folder of MLflow or DRUM.", show_default=False)
     ] = None,
     target: model_options.Target = None,
     target_type: model_options.TargetKind = None,
@@ -121,7 +123,10 @@ def _package(
     if remote is not None:
         return api.post("modelPackages/fromJSON/", words.document(name, server=remote))
     assert path is not None
-    artifact = upload(api, path, trusted=trusted)
+    description = model_options.described(path, words.document(name))
+    artifact = upload(api, path, description, trusted=trusted)
+    if description is not None:  # the columns are in the folder now
+        words = replace(words, feature_types=None)
     return api.post("modelPackages/fromJSON/", words.document(name, f"artifact:{artifact['sha256']}"))
 
 
@@ -143,9 +148,12 @@ def _key(given: str | None, variable: str | None) -> str | None:
     return found
 
 
-def upload(api: Api, path: Path, *, trusted: bool) -> JsonObject:
-    """Upload a model's file or folder; return the artefact's document. Raises NotFound, what the server refuses."""
-    with _as_file(path) as (file, filename):
+def upload(api: Api, path: Path, description: bytes | None, *, trusted: bool) -> JsonObject:
+    """Upload a model's file or folder; return the artefact's document. Raises NotFound, what the server refuses.
+
+    description: what is said of a custom model.
+    """
+    with _as_file(path, description) as (file, filename):
         size = file.seek(0, 2)
         file.seek(0)
         return api.upload(
@@ -160,20 +168,31 @@ def upload(api: Api, path: Path, *, trusted: bool) -> JsonObject:
 
 
 @contextmanager
-def _as_file(path: Path) -> Iterator[tuple[IO[bytes], str]]:
-    """Give the model as one file: itself, or a tar of its folder. Raises NotFound, ScorelineError."""
+def _as_file(path: Path, description: bytes | None) -> Iterator[tuple[IO[bytes], str]]:
+    """Give the model as one file: itself, or a tar of its folder. Raises NotFound, ScorelineError.
+
+    description: what is said of a custom model, in place of the folder's own.
+    """
     if path.is_file():
         with path.open("rb") as file:
             yield file, path.name
         return
+    from scoreline.models.drum_folder import DESCRIPTION  # noqa: PLC0415 -- start-up time of the other commands
+
     if not path.is_dir():
-        raise NotFound(f"There is no model {path}: give a file, or an MLflow folder.")
+        raise NotFound(f"There is no model {path}: give a file, or a folder of MLflow or DRUM.")
     with tempfile.TemporaryFile() as file:
         try:
             with tarfile.open(fileobj=file, mode="w") as archive:
                 for member in sorted(path.rglob("*")):
-                    if member.is_file() and "__pycache__" not in member.parts:
-                        archive.add(member, arcname=member.relative_to(path), recursive=False)
+                    name = member.relative_to(path)
+                    replaced = description is not None and str(name) == DESCRIPTION
+                    if member.is_file() and "__pycache__" not in member.parts and not replaced:
+                        archive.add(member, arcname=name, recursive=False)
+                if description is not None:
+                    entry = tarfile.TarInfo(DESCRIPTION)
+                    entry.size = len(description)
+                    archive.addfile(entry, io.BytesIO(description))
         except OSError as error:
             raise ScorelineError(f"The model folder {path} cannot be read ({error.strerror or error}).") from error
         yield file, f"{path.resolve().name}.tar"

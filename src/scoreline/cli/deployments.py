@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scoreline.cli import options
+from scoreline.cli import model_options, options
 from scoreline.cli.client import Api
 from scoreline.cli.output import moment, show_json, show_note, show_table
 from scoreline.errors import InvalidRequest
@@ -247,15 +247,16 @@ def _register(api: Api, deployment_id: str, path: Path, *, trusted: bool) -> str
     from scoreline.cli.deploy import upload  # noqa: PLC0415 -- start-up time
 
     current = api.get(f"modelPackages/{api.get(f'deployments/{deployment_id}/')['modelPackage']['id']}/")
-    artifact = upload(api, path, trusted=trusted)
     target = {name: current["target"].get(name) for name in ("name", "type", "classNames", "predictionThreshold")}
     body = _given(
         name=current["name"],
         registeredModelId=current["registeredModelId"],
         target=_given(**target),
         positiveClass=current.get("positiveClass"),
-        modelDescription={"location": f"artifact:{artifact['sha256']}"},
     )
+    description = model_options.described(path, {**body, "features": current.get("features")})
+    artifact = upload(api, path, description, trusted=trusted)
+    body["modelDescription"] = {"location": f"artifact:{artifact['sha256']}"}
     return str(api.post("modelPackages/fromJSON/", body)["id"])
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -54,7 +56,7 @@ Trust = Annotated[
     bool,
     typer.Option(
         "--trust",
-        help="Allow a format that runs code when it is loaded (pickle, joblib, most MLflow folders).",
+        help="Allow a format that runs code when it is loaded (pickle, joblib, most MLflow folders, custom.py).",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -89,3 +91,18 @@ class ModelWords:
         if self.feature_types:
             body["features"] = dict(options.pairs(self.feature_types, "--feature-type"))
         return body
+
+
+def described(folder: Path, body: JsonObject) -> bytes | None:
+    """Return what is said of a custom model's folder, by its own file and by a body that registers it, which wins.
+
+    None for models that say themselves what they are. Raises ModelBroken.
+    """
+    from scoreline.models import drum_folder  # noqa: PLC0415 -- start-up time of the other commands
+
+    if not folder.is_dir() or not drum_folder.is_custom(folder):
+        return None
+    said = drum_folder.read_description(folder)
+    said["target"] = {**said.get("target", {}), **body["target"]}
+    said |= {name: body[name] for name in ("positiveClass", "features") if body.get(name)}
+    return json.dumps(said, indent=1, sort_keys=True).encode() + b"\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,6 +58,12 @@ def settings(**given: Any) -> Settings:
         ) from error
     except (OSError, ValueError) as error:  # a scoreline.toml that cannot be read or is not TOML
         raise SetupError(one_line(f"Settings: scoreline.toml cannot be read: {error}.")) from error
+
+
+def tell_models(settings: Settings) -> None:
+    """Leave word in the environment for the processes that run models, which read no settings."""
+    if settings.drum is not None:
+        os.environ["SCORELINE_DRUM"] = str(settings.drum.expanduser().absolute())
 
 
 def pairs(values: list[str], option: str) -> list[tuple[str, str]]:

@@ -81,6 +81,7 @@ def predictor(
             "The prediction server has no token: set SCORELINE_PREDICTOR_TOKEN to one from "
             "`scoreline token create NAME --predictor`."
         )
+    options.tell_models(settings)
     lifeline.hold()
     from scoreline import logs  # noqa: PLC0415 -- start-up time of the other commands
     from scoreline.serving import run_predictor  # noqa: PLC0415 -- as above

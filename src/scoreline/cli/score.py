@@ -164,6 +164,7 @@ def score(
         raise typer.BadParameter("Give --errors another file than --output.")
     if model is not None:
         _one_thread_a_call()
+        options.tell_models(options.settings())
         from scoreline.cli import local  # noqa: PLC0415 -- start-up time of the other commands
 
         result = local.score(model, about, words, source, output, errors=errors, trusted=trust, quiet=quiet or json)

@@ -153,6 +153,8 @@ class _Installation:
             "SCORELINE_PREDICTOR_PROCESSES": str(settings.predictor_processes),
             "SCORELINE_PREDICTOR_MODELS": str(settings.predictor_models),
         }
+        if settings.drum is not None:
+            given["SCORELINE_DRUM"] = str(settings.drum.expanduser().absolute())
         if settings.predictor_url is not None:
             given["SCORELINE_PREDICTOR_URL"] = settings.predictor_url
         return Launch(["predictor", "--name", _PREDICTOR], {**inherited(_HARMLESS), **given})

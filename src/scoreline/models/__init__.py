@@ -11,7 +11,7 @@ from scoreline.models.base import Model, scores
 from scoreline.models.detection import Detected, detect, locate
 from scoreline.models.samples import sample_batch
 
-__all__ = ["FORMATS", "Detected", "Model", "detect", "load", "sample_batch", "scores"]
+__all__ = ["ANY_COLUMNS", "FORMATS", "Detected", "Model", "detect", "load", "sample_batch", "scores"]
 
 FORMATS = {
     "lightgbm": "scoreline.models.lightgbm",
@@ -20,7 +20,10 @@ FORMATS = {
     "sklearn": "scoreline.models.sklearn",
     "onnx": "scoreline.models.onnx",
     "mlflow": "scoreline.models.mlflow",
+    "drum": "scoreline.models.drum",
 }
+# Their code takes the table as it is and need not say which columns it looks at.
+ANY_COLUMNS = frozenset({"drum"})
 
 
 def load(path: Path, *, trusted: bool, threads: int = 1) -> Model:
@@ -37,7 +40,7 @@ def load(path: Path, *, trusted: bool, threads: int = 1) -> Model:
         )
     module = importlib.import_module(FORMATS[detected.format])
     model = cast("Model", module.load(locate(path), trusted=trusted, threads=threads))
-    if not model.info.features:
+    if not model.info.features and detected.format not in ANY_COLUMNS:
         raise ModelBroken(
             f"The model {path.name!r} does not say which columns it takes: save it with its feature names."
         )

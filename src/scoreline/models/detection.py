@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from scoreline.errors import ModelBroken
-from scoreline.models import protobuf
+from scoreline.models import drum_folder, protobuf
 from scoreline.models.base import broken, cause
 from scoreline.models.mlflow_folder import MLMODEL, read
 
 KNOWN = (
     "a LightGBM text file, XGBoost json or ubj, CatBoost cbm, scikit-learn in skops, joblib or pickle, ONNX, "
-    "or an MLflow model folder"
+    "an MLflow model folder, or a DRUM folder with custom.py"
 )
 _HEAD = 4096
 _LARGEST_SCHEMA = 256 << 20
@@ -40,7 +40,7 @@ class Detected:
 
 
 def locate(path: Path) -> Path:
-    """Return what to load: the file, the MLflow folder, or the only model file in the folder.
+    """Return what to load: the file, the folder of MLflow or DRUM, or the only model file in the folder.
 
     Raises ModelBroken when there is none, or several.
     """
@@ -48,17 +48,17 @@ def locate(path: Path) -> Path:
         return path
     if not path.is_dir():
         raise broken(path.name, "there is no such file or folder: check the path")
-    if (path / MLMODEL).is_file():
+    if (path / MLMODEL).is_file() or drum_folder.is_custom(path):
         return path
-    files = [child for child in sorted(path.iterdir()) if child.is_file() and not child.name.startswith(".")]
+    files = [child for child in sorted(path.iterdir()) if child.is_file() and _may_be_model(child)]
     models = [file for file in files if file.suffix.lower() not in _ONNX_DATA_NAMES or len(files) == 1]
     if len(models) > 1:
         models = [file for file in models if file.suffix.lower() == ".onnx"]
     if len(models) != 1:
         raise broken(
             path.name,
-            f"the folder holds {len(files)} files and is no MLflow model folder (it lacks 'MLmodel'): give one model "
-            f"file, which may be {KNOWN}",
+            f"the folder holds {len(files)} files, neither 'MLmodel' (MLflow) nor '{drum_folder.HOOKS}' (DRUM) among "
+            f"them: give one model file, which may be {KNOWN}",
         )
     return models[0]
 
@@ -69,10 +69,16 @@ def detect(path: Path) -> Detected:
     Raises ModelBroken, naming the formats known, for anything else.
     """
     found = locate(path)
+    if found.is_dir() and not (found / MLMODEL).is_file():
+        return Detected("drum", runs_code=True)
     if found.is_dir():
         inner = read(found).file
         return Detected("mlflow", inner is None or detect(inner).runs_code)
     return _sniff(found)
+
+
+def _may_be_model(file: Path) -> bool:
+    return not file.name.startswith(".") and file.name.lower() not in drum_folder.COMPANIONS
 
 
 def _sniff(path: Path) -> Detected:

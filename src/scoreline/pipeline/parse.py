@@ -45,8 +45,7 @@ class ChunkParser:
     ) -> None:
         self.warnings: list[str] = []
         self._absent = self._check_header(header, plan.features)
-        # A foreign server that does not tell its inputs gets every column as it stands.
-        features = plan.features or tuple(Feature(name, FeatureType.TEXT) for name in header)
+        features = cast.inputs(header, plan.features)
         self._inputs = [feature.name for feature in features]
         self._cast = cast.Caster(features)
         self._passthrough = tuple(passthrough)

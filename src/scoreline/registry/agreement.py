@@ -6,6 +6,8 @@ import math
 import sys
 
 from scoreline.errors import InvalidRequest
+from scoreline.models import ANY_COLUMNS
+from scoreline.models.drum_folder import DESCRIPTION
 from scoreline.registry.request import PackageRequest, required
 from scoreline.types import Feature, FeatureType, ModelInfo, TargetType
 
@@ -74,6 +76,8 @@ def features(request: PackageRequest, info: ModelInfo | None) -> tuple[Feature, 
     """Return the model's input columns: its own, with the types asked for; all as asked for when it names none."""
     asked = request.features
     if info is None or not info.features:
+        if info is not None and info.format in ANY_COLUMNS:
+            return _as_in_the_folder(asked)
         if info is not None and not asked:
             raise InvalidRequest(
                 "The model does not name its input columns: give `features` in their order.", "features"
@@ -92,6 +96,17 @@ def features(request: PackageRequest, info: ModelInfo | None) -> tuple[Feature, 
                 "features",
             )
     return tuple(asked.get(name, feature) for name, feature in own.items())
+
+
+def _as_in_the_folder(asked: dict[str, Feature]) -> tuple[Feature, ...]:
+    """A model's code reads its tables with the types that the folder states, and any columns when it states none."""
+    if asked:
+        raise InvalidRequest(
+            "The input columns of a custom model are part of its folder: name them in `features` of its file "
+            f"`{DESCRIPTION}`, which `scoreline deploy` writes from `--feature-type`.",
+            "features",
+        )
+    return ()
 
 
 _LABELS = "target.classNames"

@@ -16,6 +16,7 @@ from scoreline.access import Caller, require_right, require_write, visible
 from scoreline.errors import InvalidRequest, ModelBroken, NotFound
 from scoreline.registry import tree as trees
 from scoreline.registry.records import Artifact, info_from_json, info_to_json, owner_from, prefixed, unprefixed
+from scoreline.registry.tree import Tree
 from scoreline.spool import Spool
 from scoreline.store import Store, new_id, now
 from scoreline.store.tables.access import users
@@ -49,19 +50,22 @@ def register(
     or needs trust or is too large; SpoolFull, SpoolError.
     """
     require_write(caller)
+    with scratch_folder(scratch) as folder:
+        tree = trees.receive(file, filename, Path(folder), max_bytes)
+        return register_tree(store, spool, caller, tree, filename, trusted=trusted, scratch=Path(folder))
+
+
+def register_tree(
+    store: Store, spool: Spool, caller: Caller, tree: Tree, filename: str, *, trusted: bool, scratch: Path
+) -> Artifact:
+    """Do what `register` does with a folder of files at hand."""
+    require_write(caller)
     # Whether a file of a safe format needs trust after all is known when it is loaded: the caller's word is kept.
     trusted_here = trusted and "code" in caller.rights
-    with _scratch(scratch) as folder:
-        tree = trees.receive(file, filename, Path(folder), max_bytes)
-        detected = _detect(tree.root)
-        if detected.runs_code:
-            _check_trust(caller, filename, detected.format, trusted)
-        name = object_name(tree.sha256)
-        if not spool.exists(name):
-            packed = Path(folder) / "packed.tar"
-            trees.pack(tree, packed)
-            with packed.open("rb") as body:
-                spool.put_object(name, body)
+    detected = detect(tree.root)
+    if detected.runs_code:
+        _check_trust(caller, filename, detected.format, trusted)
+    keep(spool, tree, scratch)
     values = {
         "id": new_id(),
         "owner_id": caller.user_id,
@@ -83,6 +87,17 @@ def register(
         return _get(connection, caller, tree.sha256)
 
 
+def keep(spool: Spool, tree: Tree, scratch: Path) -> None:
+    """Store the files of a tree under its hash, unless they are there. Raises SpoolFull."""
+    name = object_name(tree.sha256)
+    if spool.exists(name):
+        return
+    packed = scratch / "packed.tar"
+    trees.pack(tree, packed)
+    with packed.open("rb") as body:
+        spool.put_object(name, body)
+
+
 def get(store: Store, caller: Caller, sha256: str) -> Artifact:
     """Return an artefact by its hash; raises NotFound."""
     with store.read() as connection:
@@ -102,7 +117,8 @@ def set_info(store: Store, artifact: Artifact, info: ModelInfo) -> None:
 
 
 @contextmanager
-def _scratch(parent: Path | None) -> Iterator[str]:
+def scratch_folder(parent: Path | None) -> Iterator[str]:
+    """Give a folder for temporary files. Raises SpoolFull, SpoolError."""
     with ExitStack() as stack:
         with trees.disk_errors():
             if parent is not None:
@@ -111,7 +127,8 @@ def _scratch(parent: Path | None) -> Iterator[str]:
         yield folder
 
 
-def _detect(root: Path) -> models.Detected:
+def detect(root: Path) -> models.Detected:
+    """Tell what a folder of files is; raises InvalidRequest for what is no model."""
     try:
         return models.detect(root)
     except ModelBroken as exc:

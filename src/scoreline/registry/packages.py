@@ -64,8 +64,19 @@ def create_from_json(store: Store, caller: Caller, body: Mapping[str, Any], outs
     read from it; what contradicts it is refused. Without registeredModelId or -Name, the package is the next version
     of the registered model that has its name. Raises InvalidRequest, Forbidden, NotFound, Conflict.
     """
+    return create(store, caller, parse(body), outside=outside)
+
+
+def create(
+    store: Store,
+    caller: Caller,
+    request: PackageRequest,
+    *,
+    outside: Outside | None = None,
+    source: JsonObject | None = None,
+) -> Package:
+    """Do what `create_from_json` does with a request at hand. source: where the model comes from."""
     require_write(caller)
-    request = parse(body)
     artifact = None if request.artifact is None else _inspected(store, caller, request.artifact)
     remote = None
     if request.server is not None:
@@ -90,6 +101,7 @@ def create_from_json(store: Store, caller: Caller, body: Mapping[str, Any], outs
                 model_id=request.model_id or new_id(),
                 description=request.description,
                 tags=registered.with_ids(request.tags),
+                source=source,
                 created_at=now(),
                 **values,
             )
@@ -230,6 +242,7 @@ def package_from(row: RowMapping, owner_prefix: str = "u_") -> Package:
         owner=owner_from(unprefixed(row, owner_prefix)),
         active_deployments=values["active"],
         server=values["server"],
+        source=values["source"],
     )
 
 

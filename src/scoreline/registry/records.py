@@ -76,7 +76,7 @@ class Package:
 
     server: the foreign server that has the model, if that can be asked: `id`, `kind`, `url` and `options`.
     class_labels are in the order of the model's outputs; positive_class is set for binary targets only. description:
-    the client's `modelDescription`; model_id: what the client calls the model.
+    the client's `modelDescription`; model_id: what the client calls the model; source: the client's `sourceMeta`.
     """
 
     id: str
@@ -101,6 +101,67 @@ class Package:
     owner: Owner
     active_deployments: int = 0
     server: JsonObject | None = None
+    source: JsonObject | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CustomFile:
+    """One file of a custom model version; `path` is relative, with `/`."""
+
+    id: str
+    path: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class CustomVersion:
+    """The files of a custom model at one time.
+
+    sha256: hash of their content, None for no files. resources: what was asked for and is only noted. parameters:
+    values of runtime parameters, by name. frozen: it was registered.
+    """
+
+    id: str
+    model_id: str
+    major: int
+    minor: int
+    description: str
+    sha256: str | None
+    size: int
+    files: tuple[CustomFile, ...]
+    resources: JsonObject
+    parameters: JsonObject
+    created_at: datetime
+    owner: Owner
+    frozen: bool
+
+    @property
+    def label(self) -> str:
+        """The version's number as people write it."""
+        return f"{self.major}.{self.minor}"
+
+
+@dataclass(frozen=True, slots=True)
+class CustomModel:
+    """A model that users bring as files. class_labels: of a binary target the negative and the positive one.
+
+    deployments: how many there are of all its versions.
+    """
+
+    id: str
+    name: str
+    description: str
+    language: str
+    target_type: TargetType
+    target_name: str | None
+    class_labels: tuple[str, ...] | None
+    threshold: float | None
+    resources: JsonObject
+    created_at: datetime
+    updated_at: datetime
+    owner: Owner
+    latest: CustomVersion | None
+    deployments: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ _NOUNS = {
 }
 _Reader = Callable[[pa.Array], tuple[pa.Array, npt.NDArray[np.bool_]]]
 _BLANKS = " \t"
+_CLIENTS_INDEX = "__DR_index__"
 _NUMBER = r"^[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:inf|infinity|nan)|(?i:nan)\([0-9A-Za-z_]*\))$"
 _EXACT = float(2**53)
 _SHOWN = 60  # characters of a bad cell that a message shows
@@ -47,6 +48,14 @@ def missing(names: Sequence[str], features: Sequence[Feature]) -> list[str]:
     """Return the features that are not among the column `names`, in the model's order."""
     present = set(names)
     return [feature.name for feature in features if feature.name not in present]
+
+
+def inputs(names: Sequence[str], features: Sequence[Feature]) -> tuple[Feature, ...]:
+    """Return the columns that a model gets: its own, or for one that names none every column of the source as it is.
+
+    The column by which the official client finds its rows again is nobody's input.
+    """
+    return tuple(features) or tuple(Feature(name, FeatureType.TEXT) for name in names if name != _CLIENTS_INDEX)
 
 
 def schema(features: Sequence[Feature]) -> pa.Schema:

@@ -24,7 +24,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from scoreline import models
-from scoreline.errors import DataRefused, ModelBroken, ScorelineError, SetupError, one_line
+from scoreline.errors import DataRefused, ModelBroken, ModelCrashed, ScorelineError, SetupError, one_line
 from scoreline.rows import arrow, cast, exchange
 from scoreline.serving import wire
 from scoreline.serving.documents import info_to_json
@@ -73,12 +73,14 @@ class Process:
         """What to say to `request`; never raises, whatever a model does."""
         try:
             return self._operations[request["op"]](request, descriptor)
+        except ModelCrashed as error:
+            return {"error": "crash", "message": error.message}
         except DataRefused as error:
             return {"error": "data", "message": error.message, "row": error.row}
         except (ModelBroken, SetupError) as error:
             return {"error": "model", "message": error.message}
         except MemoryError:
-            return {"error": "memory", "message": "The model process has no memory left for this batch."}
+            return {"error": "crash", "message": "The model process has no memory left for this batch."}
         except (Exception, SystemExit) as error:  # noqa: BLE001 -- a model's code may raise anything, sys.exit included
             return {"error": "data", "message": f"The model failed on these rows: {_cause(error)}."}
 
@@ -100,8 +102,11 @@ class Process:
         sample = None
         if descriptor is not None:
             sample = _sample(os.pread(descriptor, request["size"], 0), model.info)
-        scores = models.scores(model, models.sample_batch(model.info) if sample is None else sample)
-        return {"info": info_to_json(model.info), "check": {"outputs": scores.values.shape[1]}}
+        outputs = model.info.outputs
+        if model.info.features:  # else nobody knows what a row looks like
+            batch = models.sample_batch(model.info) if sample is None else sample
+            outputs = models.scores(model, batch).values.shape[1]
+        return {"info": info_to_json(model.info), "check": {"outputs": outputs}}
 
 
 def _read_batch(descriptor: int, size: int) -> pa.RecordBatch:

@@ -248,6 +248,6 @@ def _raise_refusal(reply: JsonObject) -> None:
     message = str(reply["message"])
     if kind == "data":
         raise DataRefused(message, reply.get("row"))
-    if kind == "memory":
+    if kind == "crash":
         raise ModelCrashed(message)
     raise ModelBroken(message)

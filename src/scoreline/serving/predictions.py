@@ -98,7 +98,7 @@ def _parse(plan: ScoringPlan, body: bytes, media_type: str, name: str) -> _Rows:
     if missing:
         shown = ", ".join(map(repr, missing[:20]))
         raise DataRefused(f"The data lacks columns that the model needs: {shown}.")
-    features, errors = cast.features(source, plan.features)
+    features, errors = cast.features(source, cast.inputs(list(source), plan.features))
     if errors:
         raise _bad_cells(errors)
     return _Rows(source, features, count, OutputColumns(plan, list(source)))

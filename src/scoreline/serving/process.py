@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scoreline.errors import ModelCrashed, ScoringError, ServerUnavailable
+from scoreline.models.environment import child_environment
 from scoreline.serving import wire
-from scoreline.serving.environment import child_environment
 from scoreline.types import JsonObject
 
 _READ = 1 << 18

@@ -102,7 +102,7 @@ def test_empty_and_missing(tmp_path):
 
 
 def test_folders(tmp_path):
-    with pytest.raises(ModelBroken, match="holds 0 files and is no MLflow model folder"):
+    with pytest.raises(ModelBroken, match="holds 0 files, neither"):
         detect(tmp_path)
     (tmp_path / "one.txt").write_bytes(LIGHTGBM)
     (tmp_path / ".DS_Store").write_bytes(b"x")

@@ -110,7 +110,7 @@ def package_document(package: Package, caller: Caller) -> answers.Package:
         "registeredModelName": package.registered_model_name,
         "name": package.name,
         "modelId": package.model_id,
-        "modelExecutionType": _EXTERNAL if package.artifact is None else "dedicated",
+        "modelExecutionType": _execution(package),
         "isArchived": package.archived_at is not None,
         "isDeprecated": False,
         "importMeta": {
@@ -124,7 +124,7 @@ def package_document(package: Package, caller: Caller) -> answers.Package:
             "containsProjectMeta": None,
             "originalFileName": None,
         },
-        "sourceMeta": {},
+        "sourceMeta": package.source or {},
         "modelKind": {
             "isTimeSeries": False,
             "isMultiseries": False,
@@ -149,6 +149,12 @@ def package_document(package: Package, caller: Caller) -> answers.Package:
         "positiveClass": package.positive_class,
         "features": features_to_json(package.features),
     }
+
+
+def _execution(package: Package) -> str:
+    if package.artifact is None:
+        return _EXTERNAL
+    return "dedicated" if package.source is None else "custom_inference_model"
 
 
 def model_document(model: RegisteredModel) -> answers.RegisteredModel:

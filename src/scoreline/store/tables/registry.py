@@ -68,6 +68,8 @@ packages = sa.Table(
     sa.Column("model_id", Text(), nullable=False),
     sa.Column("description", Json, nullable=False),
     sa.Column("tags", Json, nullable=False),
+    # The client's sourceMeta: the custom model version that the package was made of.
+    sa.Column("source", Json, nullable=True),
     moment("created_at"),
     moment("archived_at", nullable=True),
     sa.UniqueConstraint("registered_model_id", "version"),

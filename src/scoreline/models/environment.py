@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _ALLOWED = frozenset(
-    {"PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "VIRTUAL_ENV"}
+    {
+        *("PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "VIRTUAL_ENV"),
+        "SCORELINE_DRUM",  # where custom models run
+    }
 )
 _ALLOWED_PREFIXES = ("LC_", "PYTHON")
 _ONE_THREAD = (

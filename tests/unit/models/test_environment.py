@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scoreline.serving.environment import child_environment
+from scoreline.models.environment import child_environment
 
 
 def test_only_the_allowed_part_is_handed_on(monkeypatch, tmp_path):
