@@ -23,7 +23,7 @@ Bodies are JSON unless a route says otherwise; `null` is the same as an absent f
 are refused. `Authorization: Bearer <token>` and `Authorization: Token <token>` mean the same."""
 _WRITES = frozenset({"post", "put", "patch", "delete"})
 _METHODS = frozenset({"get", *_WRITES})
-_REASONS = {
+REASONS = {
     400: "The request cannot be read: it is not HTTP or not strict JSON.",
     401: "There is no token, or it is unknown, expired or revoked.",
     403: "The caller is known and lacks the right.",
@@ -72,7 +72,7 @@ def answer(
         good["content"] = content
     if location:
         good["headers"] = {"Location": _LOCATION}
-    return {status: good, **{code: {"description": _REASONS[code]} for code in refuses}}
+    return {status: good, **{code: {"description": REASONS[code]} for code in refuses}}
 
 
 def openapi(app: FastAPI) -> JsonObject:
@@ -161,7 +161,7 @@ def _complete(path: str, method: str, operation: JsonObject) -> None:
 
 
 def _refusals(path: str, method: str, operation: JsonObject) -> set[int]:
-    found = {int(status) for status in operation["responses"] if int(status) in _REASONS}
+    found = {int(status) for status in operation["responses"] if int(status) in REASONS}
     if operation.get("security") != []:
         found |= {400, 401, 422, 500, 503}
     if "/internal/" in path:
@@ -177,7 +177,7 @@ def _refusals(path: str, method: str, operation: JsonObject) -> set[int]:
 
 def _refusal(status: int) -> JsonObject:
     schema = {"$ref": "#/components/schemas/Problem"}
-    found: JsonObject = {"description": _REASONS[status], "content": {"application/json": {"schema": schema}}}
+    found: JsonObject = {"description": REASONS[status], "content": {"application/json": {"schema": schema}}}
     if status == 503:
         found["headers"] = {"Retry-After": _RETRY_AFTER}
     if status == 401:

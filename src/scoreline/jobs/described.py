@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from scoreline import adapters
 from scoreline.jobs.checks import not_built
 from scoreline.jobs.spec import (
     FILE_INTAKE,
+    FILESYSTEM,
     LOCAL_FILE,
     MOST_CHUNK_BYTES,
     MOST_CONCURRENT,
@@ -40,16 +40,61 @@ class Setting:
     refused: str = ""
 
 
+def _flag(value: bool) -> str:
+    return f"`{str(value).lower()}`"
+
+
 def _whole(low: int, high: int | None = None) -> JsonObject:
     return {"type": "integer", "minimum": low} | ({} if high is None else {"maximum": high})
 
 
-def _adapter_settings(side: str, fields: JsonObject) -> JsonObject:
-    """Return the settings of an adapter: those of localFile; no other type is open to jobs without its own list."""
-    kinds = adapters.names(side)
+_PATH = {
+    "path": Setting(
+        {"type": "string", "minLength": 1},
+        "The file, below the folder that the operator opened (`SCORELINE_FILES_DIR`).",
+        "required",
+        "A path that leads out of the folder; any, while no folder is open.",
+    )
+}
+INTAKES: dict[str, dict[str, Setting]] = {
+    LOCAL_FILE: {
+        "multipart": Setting(_FLAG, "The client sends the data in numbered parts.", _flag(FILE_INTAKE["multipart"])),
+        "async": Setting(
+            _FLAG, "Score while the data arrives; false waits for all of it.", _flag(FILE_INTAKE["async"])
+        ),
+    },
+    FILESYSTEM: _PATH,
+}
+"""The fields of `intakeSettings` beside `type`, by type."""
+
+OUTPUTS: dict[str, dict[str, Setting]] = {LOCAL_FILE: {}, FILESYSTEM: _PATH}
+"""The fields of `outputSettings` beside `type`, by type."""
+
+
+def _nullable(values: JsonObject) -> JsonObject:
+    """Null is the same as absent."""
+    if isinstance(values.get("type"), str):
+        return values | {"type": [values["type"], "null"]}
+    if "enum" in values:
+        return values | {"enum": [*values["enum"], None]}
+    return {"anyOf": [*values.get("anyOf", [values]), {"type": "null"}]}
+
+
+def _by_type(types: dict[str, dict[str, Setting]]) -> JsonObject:
+    return {"anyOf": [_type(name, fields) for name, fields in types.items()]}
+
+
+def _type(name: str, fields: dict[str, Setting]) -> JsonObject:
+    required = ([] if name == LOCAL_FILE else ["type"]) + [
+        field for field, setting in fields.items() if setting.default == "required"
+    ]
     return {
         "type": "object",
-        "properties": {"type": {"enum": [*kinds, None], "default": LOCAL_FILE}, **fields},
+        "properties": {
+            "type": {"const": name},
+            **{field: _nullable(setting.values) for field, setting in fields.items()},
+        },
+        "required": required,
         "additionalProperties": False,
     }
 
@@ -98,15 +143,14 @@ WHAT_SCORES = {
 }
 DATA = {
     "intakeSettings": Setting(
-        _adapter_settings("intake", {name: _FLAG | {"default": value} for name, value in FILE_INTAKE.items()}),
-        "Where rows come from. For `localFile`: `multipart` (default false) sends them in numbered parts; `async` "
-        "(default true) scores while they arrive, false waits for all of them.",
+        _by_type(INTAKES),
+        "Where rows come from: a `type` and its fields.",
         '`{"type": "localFile"}`',
         "A type that is not built; a field that the type does not have.",
     ),
     "outputSettings": Setting(
-        _adapter_settings("output", {}),
-        "Where predictions go. `localFile` has no further fields: they are downloaded.",
+        _by_type(OUTPUTS),
+        "Where predictions go: a `type` and its fields. Those of `localFile` are downloaded.",
         '`{"type": "localFile"}`',
         "As `intakeSettings`.",
     ),
@@ -271,12 +315,3 @@ def _nothing(values: JsonObject) -> list[Any]:
     if "enum" in values:
         return [None, values["enum"][0]]
     return [None, *_EMPTY.get(str(values.get("type")), ())] if values.get("minimum", 0) == 0 else [None]
-
-
-def _nullable(values: JsonObject) -> JsonObject:
-    """Null is the same as absent."""
-    if isinstance(values.get("type"), str):
-        return values | {"type": [values["type"], "null"]}
-    if "enum" in values:
-        return values | {"enum": [*values["enum"], None]}
-    return {"anyOf": [*values.get("anyOf", [values]), {"type": "null"}]}
