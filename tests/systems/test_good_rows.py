@@ -87,7 +87,7 @@ def test_drum_regression_and_its_form_of_a_portable_prediction_server(tmp_path, 
     with drum_server(drum, "binary", "--deployment-config", str(config)) as url:
         rows, _, _ = run(tmp_path, address(url, "drum"), drum.rows)
         check_binary(rows, drum.own())  # all digits
-        rows, _, _ = run(tmp_path, address(f"{url}", "drum", maxRows="7"), drum.rows)
+        rows, _, _ = run(tmp_path, address(f"{url}", "drum", maxRows="20"), drum.rows)
         check_binary(rows, drum.own())
 
 

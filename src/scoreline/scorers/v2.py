@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
 
-from scoreline.errors import InvalidRequest, ScoringError
+from scoreline.errors import InvalidRequest, ScoringError, TooLarge
 from scoreline.rows import jsonout
+from scoreline.scorers import reasons
 from scoreline.scorers.foreign import ForeignScorer, Learned, finite
 from scoreline.scorers.replies import column, numbers
 from scoreline.scorers.transport import Reply
@@ -24,6 +26,7 @@ _DATATYPES = {
 }
 _PROBABILITIES = ("predict_proba", "probabilities", "output_probability")
 _MATRIX = "matrix"
+_TOO_MANY = re.compile(r"batch[- ]size must be <= \d+")
 
 
 class V2Scorer(ForeignScorer):
@@ -87,7 +90,10 @@ class V2Scorer(ForeignScorer):
         return self._read(self._chosen(outputs), rows, extra), _identity(document)
 
     def refusal(self, reply: Reply) -> ScoringError:
-        """MLServer answers 500 for bad rows, too."""
+        """MLServer answers 500 for bad rows, too; Triton refuses batches that its configuration has no room for."""
+        said = reasons.find(reply).text
+        if reply.status == 400 and _TOO_MANY.search(said):
+            return TooLarge(f"Scoring failed: the {self.where} says: {said}")
         return self.data_or_machine(reply)
 
     def learn(self, labels: tuple[str, ...] | None, features: tuple[Feature, ...]) -> Learned:
@@ -101,7 +107,7 @@ class V2Scorer(ForeignScorer):
         inputs = [item for item in document.get("inputs") or () if isinstance(item, dict) and "name" in item]
         names = {str(item["name"]): str(item.get("datatype", "FP64")) for item in inputs}
         outputs = [str(item.get("name")) for item in document.get("outputs") or () if isinstance(item, dict)]
-        options = self._layout(names, features)
+        options = self._layout(names, features) | self._most_of_a_batch()
         if "output" not in self.given and (labels or len(outputs) > 1):
             known = next((name for name in _PROBABILITIES if name in outputs), None)
             options |= {"output": known} if known else {}
@@ -115,6 +121,14 @@ class V2Scorer(ForeignScorer):
                 "features",
             )
         return Learned(ModelInfo(self.kind, None, own), options, needs_values=True)
+
+    def _most_of_a_batch(self) -> dict[str, str]:
+        """Return the batch size that Triton is configured for; the others have no such address."""
+        if "maxRows" in self.given:
+            return {}
+        reply = self.ask(f"{self._model_path()}/config")
+        most = reply.document().get("max_batch_size") if reply.status == 200 else None
+        return {"maxRows": str(most)} if isinstance(most, int) and most > 0 else {}
 
     def _model_path(self) -> str:
         return f"/v2/models/{quote(self.given.get('model', ''), safe='')}"
