@@ -172,7 +172,9 @@ DATA = {
 }
 PACE = {
     "numConcurrent": Setting(
-        _whole(1, MOST_CONCURRENT), "Chunks that are scored at once.", "what the prediction server takes at once"
+        _whole(1, MOST_CONCURRENT),
+        "Calls at the prediction server at once, exactly so many.",
+        "what the prediction server takes at once to begin with, then what it likes best",
     ),
     "chunkSize": Setting(
         {"anyOf": [{"enum": ["auto", "fixed", "dynamic"]}, _whole(1, MOST_CHUNK_BYTES)]},
