@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -88,6 +89,19 @@ def test_one_word_commands_are_described_and_exist() -> None:
     words = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)) - {"help"}
     described = set(re.findall(r"\| `make ([a-z]+)` \|", (ROOT / "CONTRIBUTING.md").read_text()))
     assert words == described
+
+
+@pytest.mark.parametrize("broken", ["", "test"])
+def test_what_a_change_must_pass_runs_in_order_and_ends_with_the_first_failure(tmp_path: Path, broken: str) -> None:
+    make, log = tmp_path / "make", tmp_path / "log"
+    make.write_text(f'#!/bin/sh\necho "$@" >> {log}\n[ "$1" != "{broken}" ]\n')
+    make.chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if name != "CI_GUARDED"}
+    environment["PATH"] = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run([ROOT / ".ci" / "run"], env=environment, check=False, capture_output=True)
+    words = ["lint", "test", "test-systems"]
+    assert log.read_text().split() == words[: words.index(broken) + 1 if broken else None]
+    assert (done.returncode == 0) == (not broken)
 
 
 def test_options_in_examples_exist() -> None:

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from scoreline.errors import ScorelineError
-from scoreline.serving import batches, inspections, predictions
+from scoreline.serving import batches, contract, inspections, predictions
 from scoreline.serving.config import PredictorConfig
 from scoreline.serving.predictor import Predictor
 from scoreline.serving.web import HANDLERS, JsonResponse, RequestIds
@@ -54,11 +54,16 @@ def _routes() -> list[Route]:
         "/api/v2/deployments/{deployment_id}/predictionsUnstructured": predictions.unstructured,
     }
     both = [Route(path + slash, handler, methods=["POST"]) for path, handler in posts.items() for slash in ("", "/")]
-    return [*both, Route("/ping", _ping), Route("/ping/", _ping)]
+    gets = {"/ping": _ping, "/openapi.json": _openapi}
+    return [*both, *(Route(path + slash, handler) for path, handler in gets.items() for slash in ("", "/"))]
 
 
 async def _ping(_request: Request) -> Response:
     return JsonResponse({"status": "ok"})
+
+
+async def _openapi(_request: Request) -> Response:
+    return JsonResponse(contract.document())
 
 
 async def _register(predictor: Predictor, url: str) -> None:

@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from scoreline.errors import InvalidRequest
 
-_NOTHING = frozenset({"", "0", "false"})
+_NONE = ("", "0", "false")
 
-
-def _never(_value: str) -> bool:
-    return False
-
-
-def _nothing(value: str) -> bool:
-    return value.lower() in _NOTHING
-
-
-def _true(value: str) -> bool:
-    return value.lower() in {"", "true"}
-
-
-# Parameters of features that are not built, each with what asks for nothing and is therefore fine.
-_NOT_BUILT: dict[str, Callable[[str], bool]] = {
-    "maxExplanations": _nothing,
-    "maxNgramExplanations": _nothing,
-    "explanationAlgorithm": _never,
-    "thresholdHigh": _never,
-    "thresholdLow": _never,
-    "explanationNumTopClasses": _nothing,
-    "explanationClassNames": _never,
-    "predictionWarningEnabled": _nothing,
-    "excludeAdjustedPredictions": _true,
-    "decimalsNumber": _never,
-    "forecastPoint": _never,
-    "predictionsStartDate": _never,
-    "predictionsEndDate": _never,
-    "relaxKnownInAdvanceFeaturesCheck": _nothing,
+NOTHING: dict[str, tuple[str, ...]] = {
+    "maxExplanations": _NONE,
+    "maxNgramExplanations": _NONE,
+    "explanationAlgorithm": (),
+    "thresholdHigh": (),
+    "thresholdLow": (),
+    "explanationNumTopClasses": _NONE,
+    "explanationClassNames": (),
+    "predictionWarningEnabled": _NONE,
+    "excludeAdjustedPredictions": ("", "true"),
+    "decimalsNumber": (),
+    "forecastPoint": (),
+    "predictionsStartDate": (),
+    "predictionsEndDate": (),
+    "relaxKnownInAdvanceFeaturesCheck": _NONE,
 }
+"""Parameters of features that are not built, each with the values that ask for nothing and are therefore fine."""
 
 
 def passthrough(parameters: Iterable[tuple[str, str]]) -> tuple[str, ...] | str:
@@ -54,8 +41,8 @@ def passthrough(parameters: Iterable[tuple[str, str]]) -> tuple[str, ...] | str:
             if value != "all":
                 raise InvalidRequest(f"passthroughColumnsSet: {value!r} is not allowed, only 'all' is.", name)
             everything = True
-        elif name not in _NOT_BUILT:
+        elif name not in NOTHING:
             raise InvalidRequest(f"'{name}': {name} is not allowed key", name)
-        elif not _NOT_BUILT[name](value):
+        elif value.lower() not in NOTHING[name]:
             raise InvalidRequest(f"{name}={value} is not supported yet; leave the parameter out.", name)
     return "all" if everything else tuple(columns)
