@@ -347,6 +347,13 @@ class ByteIntake(Protocol):
         """Bytes of the whole source, or None while that is not known (an upload that still runs)."""
         ...
 
+    def identity(self) -> JsonObject | None:
+        """What tells this source from any other: its bytes, and a digest or a version. None while it is not known.
+
+        Asked before a run and after it; another answer than before means that the source has changed.
+        """
+        ...
+
     def blocks(self, part: Range, offset: int) -> Iterator[bytes]:
         """Yield the part's bytes from `offset` on, lazily and in order, blocks of any size.
 
@@ -394,6 +401,13 @@ class Output(Protocol):
         """Store a block durably; the same chunk numbers twice count once."""
         ...
 
+    def sha256(self, receipts: Sequence[Receipt]) -> str | None:
+        """Return the digest of all that was written, read back, as hexadecimal text; None where that cannot be.
+
+        Asked before `commit`, by a run that did not write all of it by itself.
+        """
+        ...
+
     def commit(self, receipts: Sequence[Receipt]) -> None:
         """Make all of it visible at once; calling it again after a crash is safe."""
         ...
@@ -424,6 +438,10 @@ class Ledger(Protocol):
 
     def record(self, flush: Flush) -> None:
         """Add one flush, in one transaction with the job's counters."""
+        ...
+
+    def pin_source(self, identity: JsonObject) -> JsonObject:
+        """Return the identity of the source that the job reads: this one if it is the first that is told."""
         ...
 
     def pin_model(self, model: str) -> str:

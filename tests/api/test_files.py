@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 
 import numpy as np
@@ -92,3 +93,40 @@ def test_without_an_open_folder_the_type_is_refused(api):
         answer = client.post("batchPredictions/", json=body)
     assert answer.status_code == 422
     assert "SCORELINE_FILES_DIR" in answer.json()["message"]
+
+
+def test_the_manifest_says_what_a_job_did_to_the_byte(server, models, files):
+    body = as_csv(sample(300), [str(number) for number in range(300)])
+    (files / "exact.csv").write_bytes(body)
+    target = {"type": "filesystem", "path": "exact-out.csv"}
+    job = create(server, models, {"type": "filesystem", "path": "exact.csv"}, target).json()
+    done = ended(server, job)
+    assert done["status"] == "COMPLETED", done
+    with server.http() as http:
+        manifest = http.get(f"batchPredictions/{job['id']}/manifest/").json()
+    written = (files / "exact-out.csv").read_bytes()
+    assert manifest["rows"] == {"read": 300, "scored": 300, "failed": 0, "skipped": 0, "written": 300}
+    assert manifest["output"] == {
+        "type": "filesystem",
+        "bytes": len(written),
+        "sha256": hashlib.sha256(written).hexdigest(),
+    }
+    status = (files / "exact.csv").stat()
+    identity = {"bytes": len(body), "modified_ns": status.st_mtime_ns, "inode": status.st_ino}
+    assert manifest["intake"] == {"type": "filesystem", "bytes": len(body), "identity": identity}
+    assert len(manifest["model"]["sha256"]) == 64
+    assert (manifest["runs"], manifest["status"], manifest["jobId"]) == (1, "COMPLETED", job["id"])
+    assert manifest["jobSpec"]["outputSettings"] == target
+
+
+def test_the_manifest_of_an_upload_has_its_digest(server, models):
+    body = as_csv(sample(50), [str(number) for number in range(50)])
+    job = create(server, models, {"type": "localFile"}, {"type": "localFile"}).json()
+    with server.http() as http:
+        sent = http.put(job["links"]["csvUpload"], content=body, headers={"Content-Type": "text/csv"})
+        assert sent.status_code == 202
+        assert ended(server, job)["status"] == "COMPLETED"
+        result = http.get(job["links"]["download"]).content
+        manifest = http.get(f"batchPredictions/{job['id']}/manifest/").json()
+    assert manifest["intake"]["identity"] == {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+    assert manifest["output"]["sha256"] == hashlib.sha256(result).hexdigest()

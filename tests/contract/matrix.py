@@ -90,6 +90,7 @@ def _lay_upload(spool: Spool, _: Path, blocks: Sequence[bytes]) -> dict:
 
 
 def _lay_parts(spool: Spool, _: Path, blocks: Sequence[bytes]) -> dict:
+    spool.delete_stream(f"uploads/{JOB}")
     for number, block in enumerate(blocks or [b""]):
         with part_writer(spool, JOB, number) as writer:
             writer.write(block)

@@ -44,6 +44,24 @@ def test_empty(row: IntakeRow, spool: Spool, tmp_path: Path) -> None:
     intake.close()
 
 
+def test_a_source_is_told_from_any_other(row: IntakeRow, spool: Spool, tmp_path: Path) -> None:
+    settings = row.lay(spool, tmp_path, PIECES)
+    output = {"type": "localFile"}
+    first = adapters.open_intake(ticket(settings, output, spool), spool)
+    identity = first.identity()
+    assert identity is not None
+    assert identity["bytes"] == sum(map(len, PIECES))
+    second = adapters.open_intake(ticket(settings, output, spool), spool)
+    assert second.identity() == identity
+    for intake in (first, second):
+        intake.close()
+    time.sleep(0.01)
+    other = [PIECES[0], PIECES[1].replace(b"3", b"4"), *PIECES[2:]]
+    changed = adapters.open_intake(ticket(row.lay(spool, tmp_path, other), output, spool), spool)
+    assert changed.identity() != identity
+    changed.close()
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_bytes_as_they_are(row: IntakeRow, spool: Spool, tmp_path: Path, count: int) -> None:
     intake = opened(row, spool, tmp_path, PIECES[:count])

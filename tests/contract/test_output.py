@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -206,6 +208,38 @@ def test_full_disk_by_errno(row: OutputRow, spool: Spool, tmp_path: Path, monkey
     output.abort(state)
     output.close()
     assert row.traces(spool, tmp_path) == []
+
+
+def test_what_was_written_is_read_back_for_its_digest(row: OutputRow, spool: Spool, tmp_path: Path) -> None:
+    output = made(row, spool, tmp_path)
+    state = output.prepare()
+    output.open(state)
+    receipts = write(output, CHUNKS)
+    output.close()
+    again = made(row, spool, tmp_path, fence=2)
+    again.open(state)
+    expected = hashlib.sha256(WHOLE).hexdigest()
+    assert again.sha256(receipts) == expected
+    again.commit(receipts)
+    assert again.sha256(receipts) == expected
+    again.close()
+
+
+def test_a_run_that_lost_its_job_unawares_changes_nothing(row: OutputRow, spool: Spool, tmp_path: Path) -> None:
+    """It was frozen, and wakes when another run has gone on."""
+    old = made(row, spool, tmp_path, fence=1)
+    state = old.prepare()
+    old.open(state)
+    first = write(old, CHUNKS[:1])
+    new = made(row, spool, tmp_path, fence=2)
+    new.open(state)
+    second = write(new, CHUNKS[1:2])
+    with suppress(SpoolError, OutputError):
+        old.write(ScoredChunk(CHUNKS[1].first, CHUNKS[1].first, b"stale " * 100, 1))
+    new.commit([*first, *second, *write(new, CHUNKS[2:])])
+    new.close()
+    old.close()
+    assert row.content(spool, tmp_path) == WHOLE
 
 
 def test_localfile_fences_off_an_older_run(spool: Spool, tmp_path: Path) -> None:

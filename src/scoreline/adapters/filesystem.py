@@ -20,7 +20,7 @@ from scoreline.adapters.targets import FileOutput, Headed, StreamOutput
 from scoreline.errors import RunStopped, SourceError
 from scoreline.rows import failed
 from scoreline.spool import Spool
-from scoreline.types import Range, RunTicket
+from scoreline.types import JsonObject, Range, RunTicket
 
 _BLOCK_BYTES = 4 << 20
 _LOOK_SECONDS = 0.2
@@ -52,6 +52,13 @@ class FileIntake:
     def size(self) -> int | None:
         """Return the bytes of the file, None for a pipe."""
         return self._size
+
+    def identity(self) -> JsonObject | None:
+        """Return bytes, time of the last change and number of the file; None for a pipe."""
+        if self._size is None:
+            return None
+        status = os.fstat(self._file.fileno())
+        return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns, "inode": status.st_ino}
 
     def blocks(self, part: Range, offset: int) -> Iterator[bytes]:
         """Yield the file's bytes. Raises SourceError when it cannot be read or was cut short meanwhile, RunStopped."""
@@ -98,20 +105,22 @@ def open_output(ticket: RunTicket, spool: Spool) -> FileOutput | StreamOutput:  
     path = str(ticket.output["path"])
     root = ticket.output.get("root")
     if root is not None:
-        return FileOutput(rooted.target(str(root), path), ticket.job_id, shown=path)
-    return _target(path, ticket.job_id)
+        return FileOutput(rooted.target(str(root), path), ticket.job_id, ticket.fence, shown=path)
+    return _target(path, ticket.job_id, ticket.fence)
 
 
 def open_errors(ticket: RunTicket, spool: Spool) -> Headed:  # noqa: ARG001 -- nothing is staged
     """Open the ticket's list of failed rows, which begins with its header."""
-    return Headed(_target(str((ticket.errors_file or {})["path"]), f"{ticket.job_id}-errors"), failed.HEADER)
+    return Headed(
+        _target(str((ticket.errors_file or {})["path"]), f"{ticket.job_id}-errors", ticket.fence), failed.HEADER
+    )
 
 
-def _target(path: str, job_id: str) -> FileOutput | StreamOutput:
+def _target(path: str, job_id: str, fence: int) -> FileOutput | StreamOutput:
     target = Path(path)
     if path == _STREAM or (target.exists() and not target.is_file() and not target.is_dir()):
         return StreamOutput(path)
-    return FileOutput(path, job_id)
+    return FileOutput(path, job_id, fence)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from scoreline.errors import RunStopped, SourceError
 from scoreline.spool import Part, Spool, WaitState, finalised
 from scoreline.spool.multipart import part
-from scoreline.types import CsvDialect
+from scoreline.types import CsvDialect, JsonObject
 
 _HEAD_BYTES = 64 << 10
 _PAUSE = 0.02
@@ -58,6 +58,13 @@ class JoinedParts:
         """Return the bytes of all parts without the headers taken out so far, None before the upload is finalised."""
         known = finalised(self._spool, self._job)
         return None if known is None else sum(one.size for one in known) - self._repeated
+
+    def identity(self) -> JsonObject | None:
+        """Return the bytes of all parts and the SHA-256 of each, None before the upload is finalised."""
+        known = finalised(self._spool, self._job)
+        if known is None:
+            return None
+        return {"bytes": sum(one.size for one in known), "parts": [one.sha256 for one in known]}
 
     def blocks(self, offset: int, wait: Wait) -> Iterator[bytes]:
         """Yield the joined bytes from `offset` on, waiting for parts still to come.

@@ -6,6 +6,7 @@ The upload is the stream `uploads/<job>/0`, or the numbered parts of a multipart
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -41,6 +42,13 @@ class LocalFileIntake:
             return self._parts.size()
         known = self._reader.size()
         return self._announced if known is None else known
+
+    def identity(self) -> JsonObject | None:
+        """Return bytes and SHA-256 of the upload, of its parts if it came in parts, None before it is whole."""
+        if self._parts is not None:
+            return self._parts.identity()
+        manifest = self._reader.manifest()
+        return None if manifest is None else {"bytes": manifest.size, "sha256": manifest.sha256}
 
     def blocks(self, part: Range, offset: int) -> Iterator[bytes]:
         """Yield the upload's bytes, waiting for those still to come.
@@ -95,6 +103,15 @@ class LocalFileOutput:
         """Store the chunks as one segment. Raises SpoolFull, SpoolError."""
         name = f"{chunk.first:010d}-{chunk.last:010d}.{self._fence}"
         return Receipt(self._spool.put_segment(self._stream, name, chunk.body))
+
+    def sha256(self, receipts: Sequence[Receipt]) -> str | None:
+        """Return the digest of these segments, read back in order. Raises SpoolError."""
+        digest = hashlib.sha256()
+        for receipt in receipts:
+            name, crc32 = str(receipt.data["segment"]), int(receipt.data["crc32"])
+            for block in self._spool.read_segment(self._stream, name, crc32=crc32):
+                digest.update(block)
+        return digest.hexdigest()
 
     def commit(self, receipts: Sequence[Receipt]) -> None:
         """Write the result's manifest. Raises SpoolError if a segment is not there, LostLease after a later run."""

@@ -1,12 +1,15 @@
 """Writing to a file that appears whole, or to a pipe.
 
 A file is written beside its final place and renamed at the end: a reader sees the old file or the new one, never half.
-A journal beside it says which blocks are in it, so that a run can be taken up again.
+A journal beside it says which blocks are in it, so that a run can be taken up again. Each run of a job has a file of
+its own, which begins as a copy of what the run before it had: one that lost its job unawares writes into nothing.
 """
 
 from __future__ import annotations
 
 import errno
+import glob
+import hashlib
 import json
 import os
 import shutil
@@ -20,17 +23,24 @@ from scoreline.errors import OutputError
 from scoreline.types import JsonObject, Receipt, ScoredChunk
 
 _STREAM = "-"
+_PART = ".part"
+_PIECE_BYTES = 4 << 20
 
 
 class FileOutput:
     """One target file, made whole by `commit`. Blocks come in the order of their chunks."""
 
-    def __init__(self, path: str, job_id: str, *, shown: str | None = None) -> None:
-        """Write to the file `path`, called `shown` in messages; a link is followed, so that it stays a link."""
+    def __init__(self, path: str, job_id: str, fence: int = 0, *, shown: str | None = None) -> None:
+        """Write to the file `path`, called `shown` in messages; a link is followed, so that it stays a link.
+
+        fence: number of the run, larger than those of the runs before it.
+        """
         self._path = shown or path
         self._given = path
         self._job = job_id
+        self._fence = fence
         self._target = Path(path)
+        self._base = Path(path)
         self._hidden = Path(path)
         self._file: IO[bytes] | None = None
         self._journal: IO[bytes] | None = None
@@ -44,26 +54,23 @@ class FileOutput:
                 raise OutputError(f"Output: {self._path} is a folder; name a file in it.")
             if not target.parent.is_dir():
                 raise OutputError(f"Output: the folder of {self._path} does not exist; make it first.")
-        hidden = target.with_name(f".{target.name[:100]}.{self._job}.part")
-        return {"target": str(target), "temporary": str(hidden)}
+        return {"target": str(target), "temporary": str(target.with_name(f".{target.name[:100]}.{self._job}"))}
 
     def open(self, state: JsonObject) -> None:
         """Begin the temporary file, or go on after what is durable in it. Raises OutputError."""
-        self._target, self._hidden = Path(state["target"]), Path(state["temporary"])
-        self._done = list(self.durable(state))
+        self._base = base = Path(state["temporary"])
+        self._target, self._hidden = Path(state["target"]), base.with_name(f"{base.name}.{self._fence}{_PART}")
         with _words(self._path):
-            self._hidden.touch()
+            if not self._hidden.exists():
+                _take_over(base, self._hidden)
+            self._done = _blocks(self._hidden)
             self._file = self._hidden.open("r+b", 0)
             self._journal = _journal(self._hidden).open("wb", 0)
             self._rewind(self._done)
 
     def durable(self, state: JsonObject) -> Sequence[Receipt]:
         """Return the receipts of the blocks that are whole in the temporary file, up to the first that is not."""
-        hidden = Path(state["temporary"])
-        with suppress(OSError, ValueError):
-            listed = [Receipt(json.loads(line)) for line in _journal(hidden).read_bytes().splitlines()]
-            return _whole(hidden, listed)
-        return []
+        return max(map(_blocks, _run_files(Path(state["temporary"]))), key=_size, default=[])
 
     def write(self, chunk: ScoredChunk) -> Receipt:
         """Append a block durably.
@@ -90,6 +97,18 @@ class FileOutput:
         self._done.append(receipt)
         return receipt
 
+    def sha256(self, receipts: Sequence[Receipt]) -> str | None:
+        """Return the digest of the blocks, read back from the temporary file or, after a commit, from the target.
+
+        None when they are in neither: `commit` says what that means.
+        """
+        with _words(self._path):
+            for path in (self._hidden, self._target):
+                if path.exists() and len(_whole(path, receipts)) == len(receipts):
+                    with path.open("rb") as file:
+                        return _sha256(file, _size(receipts))
+        return None
+
     def commit(self, receipts: Sequence[Receipt]) -> None:
         """Put the file in its place, unless that is done already. Raises OutputError when a block is missing."""
         if self._file is None:
@@ -104,16 +123,13 @@ class FileOutput:
                 _sync_folder(self._target.parent)
             elif not self._in_place(receipts):
                 raise OutputError(f"Output: {self._path} lacks rows that were written to it; run the job again.")
-            self._hidden.unlink(missing_ok=True)
-            _journal(self._hidden).unlink(missing_ok=True)
+            _remove_runs(self._base)
 
     def abort(self, state: JsonObject) -> None:
         """Delete the temporary file; the target stays as it was."""
         self.close()
-        hidden = Path(state["temporary"])
         with _words(self._path):
-            hidden.unlink(missing_ok=True)
-            _journal(hidden).unlink(missing_ok=True)
+            _remove_runs(Path(state["temporary"]))
 
     def close(self) -> None:
         """Close the files; calling it again is harmless."""
@@ -170,6 +186,10 @@ class StreamOutput:
             self._last = chunk.last
         return Receipt({"first": chunk.first, "last": chunk.last, "size": len(chunk.body)})
 
+    def sha256(self, receipts: Sequence[Receipt]) -> str | None:  # noqa: ARG002 -- a pipe cannot be read back
+        """Return None."""
+        return None
+
     def commit(self, receipts: Sequence[Receipt]) -> None:
         """All is written already."""
 
@@ -208,6 +228,10 @@ class Headed:
         """See the output."""
         return self._output.write(chunk)
 
+    def sha256(self, receipts: Sequence[Receipt]) -> str | None:
+        """See the output."""
+        return self._output.sha256([self._receipt, *receipts])
+
     def commit(self, receipts: Sequence[Receipt]) -> None:
         """Make the output visible, with what it begins with. Raises OutputError."""
         self._output.commit([self._receipt, *receipts])
@@ -219,6 +243,53 @@ class Headed:
     def close(self) -> None:
         """See the output."""
         self._output.close()
+
+
+def _take_over(base: Path, mine: Path) -> None:
+    """Begin a run's file with what is whole of the best earlier one, durably, and delete all earlier ones."""
+    earlier = _run_files(base)
+    best = max(earlier, key=lambda path: _size(_blocks(path)), default=None)
+    blocks = [] if best is None else _blocks(best)
+    if best is not None and blocks:
+        with best.open("rb") as source, mine.open("wb", 0) as copy:
+            for receipt in blocks:
+                _write_all(copy, source.read(receipt.data["size"]))
+            os.fsync(copy.fileno())
+        _journal(mine).write_bytes(b"".join(map(_line, blocks)))
+    else:
+        mine.touch()
+    for path in earlier:
+        _remove(path)
+
+
+def _run_files(base: Path) -> list[Path]:
+    return sorted(base.parent.glob(f"{glob.escape(base.name)}.*{_PART}"))
+
+
+def _remove_runs(base: Path) -> None:
+    for path in base.parent.glob(f"{glob.escape(base.name)}.*{_PART}*"):  # journals, too
+        path.unlink(missing_ok=True)
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    _journal(path).unlink(missing_ok=True)
+
+
+def _blocks(path: Path) -> list[Receipt]:
+    """Return the receipts of a run's file, up to the first whose bytes are not in it."""
+    with suppress(OSError, ValueError):
+        listed = [Receipt(json.loads(line)) for line in _journal(path).read_bytes().splitlines()]
+        return _whole(path, listed)
+    return []
+
+
+def _sha256(file: IO[bytes], size: int) -> str:
+    digest = hashlib.sha256()
+    while size > 0 and (block := file.read(min(size, _PIECE_BYTES))):
+        digest.update(block)
+        size -= len(block)
+    return digest.hexdigest()
 
 
 def _journal(hidden: Path) -> Path:

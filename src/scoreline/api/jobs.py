@@ -22,6 +22,7 @@ from scoreline.api.wire.jobs import (
     JobChange,
     JobQuery,
     job_document,
+    manifest_document,
 )
 from scoreline.errors import NotFound
 from scoreline.jobs import service
@@ -90,6 +91,12 @@ def _look(request: Request, job_id: str) -> Response:
 def change_job(call: Called, job_id: str, body: Annotated[JobChange, Depends(body_of(JobChange))]) -> Response:
     """Hide a finished job from the lists, or show it again."""
     return JsonResponse(_document(call, service.hide(call.store, call.caller, job_id, hidden=body.hidden)))
+
+
+@router.get("/{job_id}/manifest/", responses=answer(answers.Manifest))
+def get_manifest(call: Called, job_id: str) -> Response:
+    """Return what a job did, to the byte: rows, source, output and its digest, model, settings."""
+    return JsonResponse(manifest_document(service.get(call.store, call.caller, job_id)))
 
 
 @router.post("/{job_id}/pause/", responses=answer(answers.Job))

@@ -95,6 +95,13 @@ def resume(job_id: JobId, url: options.Url = options.DEFAULT_URL, token: options
 
 
 @app.command()
+def manifest(job_id: JobId, url: options.Url = options.DEFAULT_URL, token: options.ApiToken = None) -> None:
+    """Print what a job did, to the byte, as JSON: rows, source, output and its digest, model, settings."""
+    with Api(url, token) as api:
+        show_json(api.get(f"batchPredictions/{job_id}/manifest/"))
+
+
+@app.command()
 def logs(job_id: JobId, url: options.Url = options.DEFAULT_URL, token: options.ApiToken = None) -> None:
     """Print a job's log."""
     with Api(url, token) as api:

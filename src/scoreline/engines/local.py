@@ -65,6 +65,7 @@ class MemoryLedger:
         self._state: JsonObject | None = None
         self._flushes: list[Flush] = []
         self._model: str | None = None
+        self._source: JsonObject | None = None
 
     def output_state(self) -> JsonObject | None:
         """Return what `begin` was given."""
@@ -81,6 +82,11 @@ class MemoryLedger:
     def record(self, flush: Flush) -> None:
         """Keep one more flush."""
         self._flushes.append(flush)
+
+    def pin_source(self, identity: JsonObject) -> JsonObject:
+        """Keep the first source."""
+        self._source = self._source or identity
+        return self._source
 
     def pin_model(self, model: str) -> str:
         """Keep the first model."""

@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 
 import structlog
 
+from scoreline import adapters
 from scoreline.errors import ScorelineError, StoreError
-from scoreline.jobs import keeping, states, uploads
+from scoreline.jobs import keeping, states, ticket, uploads
+from scoreline.jobs import ledger as ledgers
+from scoreline.jobs import store as rows
 from scoreline.jobs.model import JobState
+from scoreline.settings import Settings
 from scoreline.spool import Spool
 from scoreline.store import Store, now
 
@@ -22,8 +27,8 @@ _PARTS_FACTOR = 5  # between two parts of a multipart upload a client may pause 
 _log = structlog.get_logger(__name__)
 
 
-def sweep(store: Store, spool: Spool) -> int:
-    """Delete uploads of jobs that are over, and results of aborted ones; return how many jobs that were.
+def sweep(store: Store, spool: Spool, settings: Settings) -> int:
+    """Delete uploads of jobs that are over, and what aborted ones had written; return how many jobs that were.
 
     Every worker may do it at any time. Raises StoreError; trouble with the spool is logged and tried again next time.
     """
@@ -35,12 +40,24 @@ def sweep(store: Store, spool: Spool) -> int:
         try:
             spool.delete_stream(f"uploads/{job_id}")
             if state is JobState.ABORTED:
-                spool.delete_stream(f"results/{job_id}")
+                _remove_output(store, spool, settings, job_id)
         except ScorelineError as exc:
             _log.warning("Staged bytes could not be deleted", job_id=job_id, cause=exc.message)
             continue
         done += store.run(lambda connection, job_id=job_id: states.cleaned(connection, job_id))  # type: ignore[misc]  # mypy cannot type a lambda with a default
     return done
+
+
+def _remove_output(store: Store, spool: Spool, settings: Settings, job_id: str) -> None:
+    """Remove what the job's runs wrote, if they came to that; the last of them may have died with it half done."""
+    with store.read() as connection:
+        job = rows.find(connection, job_id)
+        states_of_output = ledgers.output_states(connection, job_id)
+    if job is None or not states_of_output:
+        return
+    with closing(adapters.open_output(ticket.for_removal(spool.url, job, settings), spool)) as output:
+        for state in states_of_output:
+            output.abort(state)
 
 
 def tidy(store: Store, spool: Spool) -> None:

@@ -72,6 +72,10 @@ class StoreLedger:
         """
         self._total = self._patiently(lambda: self._store.run(lambda connection: self._record(connection, flush)))
 
+    def pin_source(self, identity: JsonObject) -> JsonObject:
+        """Store what tells the job's source from any other; the first told stays."""
+        return self._patiently(lambda: self._store.run(lambda connection: self._pin_source(connection, identity)))
+
     def pin_model(self, model: str) -> str:
         """Store which model the job scores with, as its server calls it; the first one told stays."""
         return self._patiently(lambda: self._store.run(lambda connection: self._pin(connection, model)))
@@ -94,6 +98,14 @@ class StoreLedger:
         connection.execute(
             job_parts.insert().values(job_id=self._run.job_id, part=self._part, output_state=state, next_chunk=0)
         )
+
+    def _pin_source(self, connection: Connection, identity: JsonObject) -> JsonObject:
+        self._hold(connection, {})
+        known = sa.select(jobs.c.source_identity).where(jobs.c.id == self._run.job_id)
+        if (found := connection.scalar(known)) is not None:
+            return dict(found)
+        self._hold(connection, {"source_identity": identity})
+        return identity
 
     def _pin(self, connection: Connection, model: str) -> str:
         self._hold(connection, {"server_model": sa.func.coalesce(jobs.c.server_model, model)})
@@ -146,6 +158,12 @@ def flushes(connection: Connection, job_id: str, part: int, after: int = -1) -> 
     """Return a part's flushes whose first chunk comes later than `after`, in order."""
     query = sa.select(ledger).where(ledger.c.job_id == job_id, ledger.c.part == part, ledger.c.first_chunk > after)
     return [_flush(row) for row in connection.execute(query.order_by(ledger.c.first_chunk))]
+
+
+def output_states(connection: Connection, job_id: str) -> list[JsonObject]:
+    """Return what the outputs of a job's parts stored before they began."""
+    query = sa.select(job_parts.c.output_state).where(job_parts.c.job_id == job_id)
+    return [dict(state) for state in connection.scalars(query.order_by(job_parts.c.part)) if state is not None]
 
 
 def error_receipts(connection: Connection, job_id: str) -> list[Receipt]:

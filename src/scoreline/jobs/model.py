@@ -9,7 +9,7 @@ from enum import StrEnum
 from scoreline.jobs.spec import JobSpec
 from scoreline.registry.records import Owner
 from scoreline.store import now
-from scoreline.types import Boundaries, Counts, ExtraOutput, Feature, TargetType
+from scoreline.types import Boundaries, Counts, ExtraOutput, Feature, JsonObject, TargetType
 
 
 class JobState(StrEnum):
@@ -66,7 +66,9 @@ class Job:
     fence numbers its runs. lease_owner: the worker that runs it. queue_position: jobs ahead of it while it waits for a
     slot, else None. source: where the request came from. paused_at: since when it rests. ran_seconds: what its runs
     took. secret_id: the sealed keys of its `predictionInstance`. adapts: it was created without `numConcurrent`.
-    live_concurrency, live_chunk_bytes: of its run, calls at once and bytes of a chunk.
+    live_concurrency, live_chunk_bytes: of its run, calls at once and bytes of a chunk. source_identity: what tells the
+    source from any other. result_sha256: digest of the whole output. server_model: what the prediction server calls its
+    model.
     """
 
     id: str
@@ -103,6 +105,9 @@ class Job:
     adapts: bool = False
     live_concurrency: int | None = None
     live_chunk_bytes: int | None = None
+    source_identity: JsonObject | None = None
+    result_sha256: str | None = None
+    server_model: str | None = None
 
     @property
     def queued(self) -> bool:

@@ -13,6 +13,7 @@ from scoreline.engines.local import secrets_of
 from scoreline.errors import (
     Cancelled,
     LostLease,
+    OutputError,
     RunStopped,
     ScorelineError,
     ShuttingDown,
@@ -55,6 +56,11 @@ class Finished(Protocol):
     @property
     def bytes_out(self) -> int:
         """Bytes of the output."""
+        ...
+
+    @property
+    def sha256(self) -> str | None:
+        """Digest of the output, as hexadecimal text."""
         ...
 
 
@@ -123,10 +129,15 @@ class JobRun:
             recorded, size = ledgers.total(connection, run.job_id)
         whole = counts.read == counts.scored + counts.failed + counts.skipped
         if not whole or (counts, done.bytes_out) != (recorded, size):
-            raise RuntimeError(
-                f"the run's {counts} and {done.bytes_out} bytes differ from the ledger's {recorded} and {size}"
+            raise OutputError(
+                f"Reconciling the job failed: the run counted {_told(counts, done.bytes_out)}, and the ledger has "
+                f"{_told(recorded, size)}; report it with the worker's log, and run the job again."
             )
-        if self._store.run(lambda connection: states.complete(connection, run, counts, done.bytes_in, done.bytes_out)):
+        if self._store.run(
+            lambda connection: states.complete(
+                connection, run, counts, done.bytes_in, done.bytes_out, sha256=done.sha256
+            )
+        ):
             self._log.info("run completed", rows=counts.read, failed=counts.failed, bytes_out=done.bytes_out)
             return
         self._progress.look()
@@ -173,3 +184,10 @@ class JobRun:
 
     def _patiently(self, work: Callable[[], T]) -> T:
         return patiently(work, lambda: self._progress.reason)
+
+
+def _told(counts: Counts, size: int) -> str:
+    return (
+        f"{counts.read} rows read, {counts.scored} scored, {counts.failed} failed, {counts.skipped} skipped and "
+        f"{size} bytes written"
+    )

@@ -190,8 +190,10 @@ def cleaned(connection: Connection, job_id: str) -> bool:
     return _changed(connection, change.values(cleaned_at=now()))
 
 
-def complete(connection: Connection, run: Run, counts: Counts, bytes_in: int, bytes_out: int) -> bool:
-    """End the run's job well, with its final counts."""
+def complete(
+    connection: Connection, run: Run, counts: Counts, bytes_in: int, bytes_out: int, *, sha256: str | None = None
+) -> bool:
+    """End the run's job well, with its final counts and the digest of its output."""
     moment = now()
     reason = (
         f"Job done processing at {clock(moment)}: "
@@ -204,6 +206,7 @@ def complete(connection: Connection, run: Run, counts: Counts, bytes_in: int, by
         "rows_skipped": counts.skipped,
         "bytes_in": bytes_in,
         "bytes_out": bytes_out,
+        "result_sha256": sha256,
         "percentage": 100.0,
         "lease_owner": None,
     }

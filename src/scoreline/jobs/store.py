@@ -263,6 +263,9 @@ def _job(row: RowMapping) -> Job:
         adapts=values["adapts"],
         live_concurrency=values["live_concurrency"],
         live_chunk_bytes=values["live_chunk_bytes"],
+        source_identity=values["source_identity"],
+        result_sha256=values["result_sha256"],
+        server_model=values["server_model"],
     )
 
 

@@ -63,7 +63,19 @@ def build(store: Store, spool_url: str, job: Job, settings: Settings) -> tuple[R
             package_ids=[job.package_id],
             replace=True,
         )
-    ticket = RunTicket(
+    # What is minted here is for our own servers only.
+    address = foreign_address or ServerAddress(server.url, job.package_id, secret)
+    most = _most_calls(server, foreign_address) if job.adapts else None
+    return _ticket(spool_url, job, settings, address, most), token.id
+
+
+def for_removal(spool_url: str, job: Job, settings: Settings) -> RunTicket:
+    """Return a ticket that is good for nothing but to open the job's output and remove it. Raises SetupError."""
+    return _ticket(spool_url, job, settings, ServerAddress("", job.package_id, ""), None)
+
+
+def _ticket(spool_url: str, job: Job, settings: Settings, address: ServerAddress, most: int | None) -> RunTicket:
+    return RunTicket(
         job_id=job.id,
         fence=job.fence,
         part=Range(),
@@ -71,16 +83,14 @@ def build(store: Store, spool_url: str, job: Job, settings: Settings) -> tuple[R
         output=_rooted(job.spec.output, settings),
         dialect=job.spec.csv.dialect,
         plan=plans.scoring(job.spec, job.target),
-        pace=plans.pace(job.spec, _most_calls(server, foreign_address) if job.adapts else None),
+        pace=plans.pace(job.spec, most),
         errors=plans.errors(job.spec, settings),
-        # What is minted here is for our own servers only.
-        server=foreign_address or ServerAddress(server.url, job.package_id, secret),
+        server=address,
         spool=spool_url,
         package_hash=job.package_hash,
         limits=plans.limits(settings),
         errors_file={"type": LOCAL_FILE},
     )
-    return ticket, token.id
 
 
 def _most_calls(server: Server, address: ServerAddress | None) -> int:

@@ -124,7 +124,7 @@ class Worker:
                     self._start(run)
         if moment >= self._sweep_at:
             self._sweep_at = moment + _SWEEP_SECONDS
-            cleaning.sweep(self._store, self._spool)
+            cleaning.sweep(self._store, self._spool, self._settings)
             self._uploads.look()
         if moment >= self._expire_at:
             self._expire_at = moment + _EXPIRE_SECONDS

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from scoreline.errors import InvalidRequest, OutputError, TooManyBadRows
+from scoreline.errors import InvalidRequest, OutputError, SourceError, TooManyBadRows
 from scoreline.pipeline.ask import Asker
 from scoreline.pipeline.chunk import ChunkWork, DoneChunk
 from scoreline.pipeline.crew import Crew, NoMore
@@ -41,12 +41,16 @@ _MORE_HELD = 3
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a finished run did; bytes are those of the source and of the output."""
+    """What a finished run did; bytes are those of the source and of the output.
+
+    sha256: of the whole output, None where it cannot be had.
+    """
 
     counts: Counts
     bytes_in: int
     bytes_out: int
     warnings: tuple[str, ...] = ()
+    sha256: str | None = None
 
 
 def run(  # noqa: PLR0917 -- a run is these six things; the name of each is its type
@@ -74,6 +78,7 @@ def run(  # noqa: PLR0917 -- a run is these six things; the name of each is its 
         columns = OutputColumns(ticket.plan, header)
         parser = ChunkParser(header, ticket.plan, columns.passthrough, ticket.dialect)
         warnings = (*columns.warnings, *parser.warnings)
+        _check_source(intake, ledger)
         writer = _open_writer(ticket, output, errors, ledger, progress)
         if not writer.begun:
             for warning in warnings:
@@ -86,9 +91,24 @@ def run(  # noqa: PLR0917 -- a run is these six things; the name of each is its 
                 f"Finishing the output failed: it holds rows up to byte {writer.position.offset} of "
                 f"{source.offset}; run the job again."
             )
-        writer.commit()
+        _check_source(intake, ledger)
+        sha256 = writer.commit()
         bytes_in = source.bytes_in(writer.position.offset)
-        return Summary(writer.counts, bytes_in, writer.bytes_out, warnings)
+        return Summary(writer.counts, bytes_in, writer.bytes_out, warnings, sha256)
+
+
+def _check_source(intake: ByteIntake, ledger: Ledger) -> None:
+    """Raise SourceError when the source is not the one that the job began with."""
+    identity = intake.identity()
+    if identity is None:
+        return
+    known = ledger.pin_source(identity)
+    if known != identity:
+        changed = next(name for name in {**known, **identity} if known.get(name) != identity.get(name))
+        raise SourceError(
+            f"Reading the intake failed: the source has changed since the job began (its {changed} is another); "
+            "leave it as it is while a job reads it, and run the job again."
+        )
 
 
 def _open_writer(

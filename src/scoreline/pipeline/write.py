@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
 
@@ -26,6 +27,7 @@ class Writer:
         self.bytes_out = sum(flush.bytes_out for flush in done)
         self.begun = bool(done)
         self._receipts = [flush.receipt for flush in done]
+        self._digest = None if done else hashlib.sha256()  # of a run that writes everything itself
         self._waiting: list[DoneChunk] = []
         self._waiting_bytes = 0
         self._last = float("-inf")
@@ -63,11 +65,13 @@ class Writer:
         self._store(ScoredChunk(first.number, last.number, body, counts.scored + counts.failed), end, counts, failed)
         self._last = time.monotonic()
 
-    def commit(self) -> None:
-        """Make the output and the errors file whole. Raises OutputError."""
+    def commit(self) -> str | None:
+        """Make output and errors file whole; return the output's SHA-256, if it can be had. Raises OutputError."""
+        sha256 = self._output.sha256(self._receipts) if self._digest is None else self._digest.hexdigest()
         self._output.commit(self._receipts)
         if self._failed is not None:
             self._failed.commit()
+        return sha256
 
     def end_early(self) -> None:
         """Make what there is durable, and the errors file whole: it says why the run ends. Raises OutputError."""
@@ -77,6 +81,8 @@ class Writer:
 
     def _store(self, block: ScoredChunk, end: Position, counts: Counts, failed: Receipt | None) -> None:
         receipt = self._output.write(block)
+        if self._digest is not None:
+            self._digest.update(block.body)
         self._ledger.record(Flush(block.first, block.last, end, counts, receipt, len(block.body), failed))
         self._receipts.append(receipt)
         self.position = end

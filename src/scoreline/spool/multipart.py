@@ -6,7 +6,6 @@ Each attempt to send a part is a stream of its own, `uploads/<job>/part-<n>.<att
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 from collections.abc import Callable, Iterator
@@ -44,7 +43,6 @@ class PartWriter:
         self._spool = spool
         self._marker = _marker(job_id, number)
         self._writer = spool.writer(f"uploads/{job_id}/part-{number}.{secrets.token_hex(6)}")
-        self._hash = hashlib.sha256()
         self._done = False
 
     def __enter__(self) -> Self:
@@ -68,7 +66,6 @@ class PartWriter:
 
     def write(self, data: bytes) -> None:
         """Take bytes, in order. Raises SpoolFull, SpoolError."""
-        self._hash.update(data)
         self._writer.write(data)
 
     def seal(self) -> None:
@@ -82,7 +79,7 @@ class PartWriter:
         `replace=False` (it may already be scored), Conflict is raised. Raises SpoolFull, SpoolError.
         """
         manifest = self._writer.finish()
-        new = Part(self.number, self._writer.stream, manifest.size, self._hash.hexdigest())
+        new = Part(self.number, self._writer.stream, manifest.size, str(manifest.sha256))
         old = _read(self._spool, self._marker)
         if old is not None and old.sha256 == new.sha256:
             self.discard()

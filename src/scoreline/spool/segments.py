@@ -46,11 +46,12 @@ class Footer:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A finished stream. `fence` is that of the run that finished it, 0 for uploads."""
+    """A finished stream. `fence` is that of the run that finished it, 0 for uploads; `sha256` is for uploads alone."""
 
     segments: tuple[Segment, ...]
     generation: int = 0
     fence: int = 0
+    sha256: str | None = None
 
     @property
     def size(self) -> int:
@@ -60,7 +61,14 @@ class Manifest:
     def to_json(self) -> bytes:
         """Write the manifest as it is stored."""
         rows = [[segment.name, segment.size, segment.crc32] for segment in self.segments]
-        body = {"version": 1, "size": self.size, "generation": self.generation, "fence": self.fence, "segments": rows}
+        body = {
+            "version": 1,
+            "size": self.size,
+            "generation": self.generation,
+            "fence": self.fence,
+            "sha256": self.sha256,
+            "segments": rows,
+        }
         return json.dumps(body, separators=(",", ":")).encode()
 
     @staticmethod
@@ -69,7 +77,7 @@ class Manifest:
         try:
             data = json.loads(body)
             segments = tuple(Segment(str(name), int(size), int(crc)) for name, size, crc in data["segments"])
-            manifest = Manifest(segments, int(data["generation"]), int(data["fence"]))
+            manifest = Manifest(segments, int(data["generation"]), int(data["fence"]), data.get("sha256"))
             total = int(data["size"])
         except (ValueError, KeyError, TypeError) as error:
             raise SpoolError(f"Spool: the manifest of {stream} is damaged ({error}); run the job again.") from error

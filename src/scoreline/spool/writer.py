@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import threading
 import time
@@ -47,6 +48,7 @@ class SegmentWriter:
         self._unwritten = 0  # bytes that wait or are being written, without the filling segment
         self._accepted = 0
         self._segments: list[Segment] = []
+        self._digest = hashlib.sha256()
         self._error: Exception | None = None
         self._ended = False
         self._manifest: Manifest | None = None
@@ -111,7 +113,7 @@ class SegmentWriter:
         with self._state:
             if self._error is not None:
                 raise self._error
-            manifest = Manifest(tuple(self._segments), generation=self.generation)
+            manifest = Manifest(tuple(self._segments), generation=self.generation, sha256=self._digest.hexdigest())
         self._blobs.put(f"{self.stream}/{segments.MANIFEST}", [manifest.to_json()])
         self._manifest = manifest
         return manifest
@@ -214,4 +216,6 @@ class SegmentWriter:
         name = segments.numbered(number)
         footer, segment = segments.footer(pieces, number=number, generation=self.generation)
         self._blobs.put(segments.key(self.stream, name), [*pieces, footer], sync=False)
+        for piece in pieces:
+            self._digest.update(piece)
         return replace(segment, name=name)

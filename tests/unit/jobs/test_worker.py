@@ -9,16 +9,20 @@ from dataclasses import dataclass
 import pytest
 import sqlalchemy as sa
 
+from scoreline import adapters
 from scoreline.access import tokens
 from scoreline.errors import Cancelled, NotAuthenticated, RunStopped, SourceError, StoreError
-from scoreline.jobs import cleaning, states
+from scoreline.jobs import cleaning, lease, states, ticket
+from scoreline.jobs import store as rows
+from scoreline.jobs.ledger import StoreLedger
 from scoreline.jobs.model import JobState
+from scoreline.jobs.spec import JobSpec
 from scoreline.jobs.worker import Worker
 from scoreline.settings import Settings
 from scoreline.spool import open_spool
 from scoreline.store.tables.access import tokens as token_table
 from scoreline.store.tables.registry import prediction_servers
-from scoreline.types import Counts, Flush, Position, Receipt, Snapshot
+from scoreline.types import Counts, Flush, Position, Receipt, ScoredChunk, Snapshot
 from tests.unit.jobs.world import wait_for
 
 
@@ -27,6 +31,7 @@ class Done:
     counts: Counts
     bytes_in: int
     bytes_out: int
+    sha256: str | None = None
 
 
 class Engine:
@@ -291,18 +296,39 @@ def test_a_waiting_job_that_is_aborted_is_swept_up_too(world, spool):
     job_id = world.job(queued=False)
     stage(spool, job_id)
     world.store.run(lambda c: states.abort(c, job_id, "Cancelled"))
-    assert cleaning.sweep(world.store, spool) == 1
-    assert staged(spool, job_id) == set()
-    assert cleaning.sweep(world.store, spool) == 0
+    assert cleaning.sweep(world.store, spool, Settings()) == 1
+    assert "uploads" not in staged(spool, job_id)
+    assert cleaning.sweep(world.store, spool, Settings()) == 0
+
+
+def test_what_a_dead_run_had_written_to_a_file_is_removed_when_its_job_is_aborted(world, spool, tmp_path):
+    (tmp_path / "open").mkdir()
+    settings = Settings(files_dir=tmp_path / "open")
+    spec = JobSpec(output={"type": "filesystem", "path": "out.csv"})
+    job_id = world.job(spec=spec)
+    run = lease.claim(world.store, world.server_id, "w1")
+    with world.store.read() as connection:
+        job = rows.find(connection, job_id)
+    output = adapters.open_output(ticket.for_removal(spool.url, job, settings), spool)
+    state = output.prepare()
+    StoreLedger(world.store, run).begin(state)
+    output.open(state)
+    output.write(ScoredChunk(0, 0, b"half\n", 0))
+    output.close()
+    assert list((tmp_path / "open").iterdir())
+    world.store.run(lambda c: states.abort(c, job_id, "Cancelled"))
+    assert lease.release_owner(world.store, "w1") == 1
+    assert cleaning.sweep(world.store, spool, settings) == 1
+    assert list((tmp_path / "open").iterdir()) == []
 
 
 def test_an_upload_under_way_is_not_swept_from_under_its_writer(world, spool):
     job_id = world.job(queued=False, upload_state="running")
     stage(spool, job_id)
     world.store.run(lambda c: states.abort(c, job_id, "Cancelled"))
-    assert cleaning.sweep(world.store, spool) == 0
+    assert cleaning.sweep(world.store, spool, Settings()) == 0
     world.set(job_id, upload_state="broken")
-    assert cleaning.sweep(world.store, spool) == 1
+    assert cleaning.sweep(world.store, spool, Settings()) == 1
 
 
 def test_a_shutdown_gives_the_job_back_and_the_next_worker_goes_on(world, spool):

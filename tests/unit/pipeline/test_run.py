@@ -1,5 +1,6 @@
 """Whole runs in memory: order, counts, bad rows, stops, and going on after a break."""
 
+import hashlib
 import random
 import threading
 import time
@@ -90,6 +91,32 @@ def test_rows_in_order(size, concurrency):
     assert sum((flush.counts for flush in it.ledger.rows), Counts()) == done.counts
     if size == 10:
         assert it.scorer.calls == [1] * 400
+
+
+def test_the_digest_is_of_the_whole_output_and_read_back_when_a_run_goes_on():
+    it = Setting(source(50), size=500)
+    assert it.run().sha256 == hashlib.sha256(expected(50).encode()).hexdigest()
+    assert it.run().sha256 == "read back"
+
+
+def test_a_source_that_has_changed_ends_the_run():
+    one, other = {"bytes": 5, "version": "a"}, {"bytes": 5, "version": "b"}
+    for told in ([one, one], [None, one], [None, None]):
+        it = Setting(source(5))
+        it.intake.identities = list(told)
+        assert it.run().counts == Counts(5, 5)
+    for told in ([one, other], [other, one]):
+        it = Setting(source(5))
+        it.intake.identities = list(told)
+        with pytest.raises(SourceError, match="its version is another"):
+            it.run()
+        assert it.output.committed is None
+    it = Setting(source(5))
+    it.ledger.source = other
+    it.intake.identities = [one]
+    with pytest.raises(SourceError, match="has changed since the job began"):
+        it.run()
+    assert not it.output.blocks
 
 
 def test_calls_are_made_at_once_up_to_the_limit():

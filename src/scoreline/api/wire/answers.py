@@ -127,6 +127,58 @@ class Job(TypedDict):
     batchPredictionJobDefinition: None
 
 
+class ManifestRows(TypedDict):
+    """Rows of a job, each counted once: read = scored + failed + skipped, written = scored + failed."""
+
+    read: int
+    scored: int
+    failed: int
+    skipped: int
+    written: int
+
+
+class ManifestIntake(TypedDict):
+    """What a job read. `identity` tells the source from any other, once it is known."""
+
+    type: str
+    bytes: int
+    identity: dict[str, Any] | None
+
+
+class ManifestOutput(TypedDict):
+    """What a job wrote; the digest is there once the job is COMPLETED, where it can be had."""
+
+    type: str
+    bytes: int
+    sha256: str | None
+
+
+class ManifestModel(TypedDict):
+    """What a job scored with: the package, the digest of its artefact, and what a foreign server called its model."""
+
+    modelPackageId: str
+    sha256: str
+    servedAs: str | None
+
+
+class Manifest(TypedDict):
+    """What a job did, to the byte."""
+
+    jobId: str
+    status: Literal["INITIALIZING", "RUNNING", "COMPLETED", "ABORTED"]
+    statusDetails: str
+    rows: ManifestRows
+    intake: ManifestIntake
+    output: ManifestOutput
+    model: ManifestModel
+    runs: int
+    ranSeconds: float
+    created: Moment | None
+    started: Moment | None
+    finished: Moment | None
+    jobSpec: ShownSpec
+
+
 Load = TypedDict("Load", {"processing": int, "queued": int})  # noqa: UP013 -- as the next one
 PredictionServer = TypedDict(
     "PredictionServer",

@@ -130,6 +130,32 @@ def job_document(job: Job, logs: Sequence[str], links: Links) -> answers.Job:
     }
 
 
+def manifest_document(job: Job) -> answers.Manifest:
+    """Return what a job did, to the byte; the figures are final once the job is COMPLETED."""
+    counts = job.counts
+    return {
+        "jobId": job.id,
+        "status": job.state.value,
+        "statusDetails": job.status_details,
+        "rows": {
+            "read": counts.read,
+            "scored": counts.scored,
+            "failed": counts.failed,
+            "skipped": counts.skipped,
+            "written": counts.scored + counts.failed,
+        },
+        "intake": {"type": job.spec.intake_type, "bytes": job.bytes_in, "identity": job.source_identity},
+        "output": {"type": job.spec.output_type, "bytes": job.bytes_out, "sha256": job.result_sha256},
+        "model": {"modelPackageId": job.package_id, "sha256": job.package_hash, "servedAs": job.server_model},
+        "runs": job.fence,
+        "ranSeconds": round(job.ran_seconds, 3),
+        "created": timestamp(job.created_at),
+        "started": timestamp(job.started_at),
+        "finished": timestamp(job.finished_at),
+        "jobSpec": _spec(job),
+    }
+
+
 def _links(job: Job, links: Links) -> answers.JobLinks:
     """Return the job's links. The download is offered at once: the client gives up on a job that queues without one."""
     found: answers.JobLinks = {"self": links.to(COLLECTION, job.id), "errors": links.to(COLLECTION, job.id, "errors")}

@@ -68,6 +68,9 @@ jobs = sa.Table(
     _count("bytes_in"),
     _count("bytes_out"),
     sa.Column("percentage", sa.Float(53), nullable=False, default=0.0),
+    # What tells the source from any other, once it is known; the digest of the whole output.
+    sa.Column("source_identity", Json, nullable=True),
+    sa.Column("result_sha256", sa.String(64), nullable=True),
     # When staged bytes that nobody needs any more were deleted; when the result was.
     moment("cleaned_at", nullable=True),
     moment("results_deleted_at", nullable=True),
