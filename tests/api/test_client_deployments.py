@@ -351,3 +351,49 @@ def test_a_deployment_that_is_in_use_is_not_deleted(dr, server, versions):
     with pytest.raises(dr.errors.ClientError):
         dr.Deployment.get(made.id)
     assert json.dumps([each.label for each in dr.Deployment.list(search="busy")]) == "[]"
+
+
+def test_versions_and_models_are_listed_with_every_filter_that_means_something(dr, versions):
+    from datetime import UTC, datetime, timedelta
+
+    from datarobot.models.model_registry.registered_model import (
+        RegisteredModelListFilters,
+        RegisteredModelVersionsListFilters,
+    )
+
+    version, _ = versions(dr, 9, objective="binary", classNames=["no", "yes"], predictionThreshold=0.37)
+    model = dr.RegisteredModel.get(version.registered_model_id)
+
+    def listed(**wanted):
+        return [each.id for each in model.list_versions(filters=RegisteredModelVersionsListFilters(**wanted))]
+
+    for wanted in (
+        {"target_name": "late", "target_type": "Binary"},
+        {"prediction_threshold": 0.37},
+        {"compatible_with_model_package_id": version.id},
+        {"imported": False},
+        {"prediction_environment_id": dr.PredictionEnvironment.list()[0].id},
+    ):
+        assert listed(**wanted) == [version.id], wanted
+    for wanted in (
+        {"target_name": "early"},
+        {"prediction_threshold": 0.5},
+        {"imported": True},
+        {"build_status": "complete"},
+        {"tags": ["nope"]},
+        {"compatible_with_leaderboard_model_id": "x"},
+        {"use_case_id": "x"},
+    ):
+        assert listed(**wanted) == [], wanted
+    for key in (dr.enums.RegisteredModelVersionSortKey.VERSION, dr.enums.RegisteredModelVersionSortKey.MODIFIED_AT):
+        assert [each.id for each in model.list_versions(sort_key=key)] == [version.id]
+    moment = datetime.now(UTC)
+
+    def models(**wanted):
+        return [each.id for each in dr.RegisteredModel.list(filters=RegisteredModelListFilters(**wanted))]
+
+    assert models(prediction_threshold=0.37, created_by="admin") == [model.id]
+    assert models(prediction_threshold=0.37, created_at_start=moment - timedelta(hours=1)) == [model.id]
+    assert models(prediction_threshold=0.37, created_at_end=moment - timedelta(hours=1)) == []
+    assert models(prediction_threshold=0.37, modified_at_start=moment + timedelta(hours=1)) == []
+    assert models(created_by="nobody") == []

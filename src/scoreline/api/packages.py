@@ -23,8 +23,9 @@ from scoreline.api.wire.packages import (
     use_document,
 )
 from scoreline.errors import NotFound
-from scoreline.registry import packages, registered, uses
+from scoreline.registry import environments, packages, registered, uses
 from scoreline.registry.records import Package
+from scoreline.registry.versions import VersionFilters
 
 router = APIRouter(tags=["models"])
 
@@ -47,7 +48,9 @@ def create_package(call: Called, body: JsonBody) -> Response:
 )
 def list_packages(call: Called, query: Annotated[PackageQuery, Depends(query_of(PackageQuery))]) -> Response:
     """List model packages."""
-    return _packages(call, query, query.registered_model_id, query.model_id)
+    return _packages(
+        call, query, query.sort_key, registered_model_id=query.registered_model_id, model_id=query.model_id
+    )
 
 
 @router.get("/modelPackages/{package_id}/", responses=answer(answers.Package))
@@ -67,8 +70,10 @@ def list_models(call: Called, query: Annotated[ModelQuery, Depends(query_of(Mode
         call.store,
         call.caller,
         search=query.search,
-        target_name=query.target_name,
-        target_type=query.target_type,
+        created_by=query.created_by,
+        created=(query.created_at_start_ts, query.created_at_end_ts),
+        modified=(query.modified_at_start_ts, query.modified_at_end_ts),
+        versions=_filters(call, query),
         sort_key=query.sort_key,
         descending=query.sort_direction == "desc",
         offset=query.offset,
@@ -110,7 +115,7 @@ def list_versions(
 ) -> Response:
     """List a registered model's versions."""
     registered.get(call.store, call.caller, model_id)
-    return _packages(call, query, model_id, None)
+    return _packages(call, query, query.order(), registered_model_id=model_id, filters=_filters(call, query))
 
 
 @router.get("/registeredModels/{model_id}/versions/{version_id}/", responses=answer(answers.Package))
@@ -143,8 +148,24 @@ def list_version_uses(
     return _uses(call, query, package_id=version_id)
 
 
+def _filters(call: Call, query: ModelQuery | VersionQuery) -> VersionFilters:
+    """Return a query's filters with the objects that it names. Raises NotFound."""
+    like, place = query.compatible_with_model_package_id, query.prediction_environment_id
+    return query.filters(
+        None if like is None else packages.get(call.store, call.caller, like),
+        None if place is None else environments.get(call.store, call.caller, place),
+        query.tags if isinstance(query, VersionQuery) else (),
+    )
+
+
 def _packages(
-    call: Call, query: PackageQuery | VersionQuery, registered_model_id: str | None, model_id: str | None
+    call: Call,
+    query: PackageQuery | VersionQuery,
+    order: str,
+    *,
+    registered_model_id: str | None,
+    model_id: str | None = None,
+    filters: VersionFilters | None = None,
 ) -> Response:
     found = packages.list_packages(
         call.store,
@@ -152,7 +173,8 @@ def _packages(
         registered_model_id=registered_model_id,
         model_id=model_id,
         search=query.search,
-        sort_key=query.sort_key,
+        filters=filters,
+        sort_key=order,
         descending=query.sort_direction == "desc",
         offset=query.offset,
         limit=query.limit,

@@ -39,8 +39,9 @@ OWN_PLATFORM = "datarobot"
 FOREIGN_PLATFORM = "other"
 
 _LONGEST_DESCRIPTION = 10_000
-_UPLOADED = frozenset({"datarobot", "customModel"})
-_ELSEWHERE = frozenset({"externalModel"})
+UPLOADED = frozenset({"datarobot", "customModel"})
+ELSEWHERE = frozenset({"externalModel"})
+"""What uploaded models count as, and those on servers of other makers."""
 
 
 def create(
@@ -127,7 +128,7 @@ def check_format(environment: Environment | None, package: Package) -> None:
     """Raise InvalidRequest when the environment does not take models of this kind."""
     if environment is None or not environment.formats:
         return
-    kinds = _ELSEWHERE if package.artifact is None else _UPLOADED
+    kinds = ELSEWHERE if package.artifact is None else UPLOADED
     if not kinds & set(environment.formats):
         raise InvalidRequest(
             f"Prediction environment {environment.name!r} takes models of the formats "

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection, RowMapping
 from scoreline.access import Caller, require_write, visible
 from scoreline.access.outside import Outside
 from scoreline.errors import InvalidRequest, NotFound
-from scoreline.registry import agreement, artifacts, foreign, registered
+from scoreline.registry import agreement, artifacts, foreign, registered, versions
 from scoreline.registry.foreign import Remote
 from scoreline.registry.inspect import inspect
 from scoreline.registry.records import (
@@ -29,6 +29,7 @@ from scoreline.registry.records import (
     unprefixed,
 )
 from scoreline.registry.request import PackageRequest, parse, required
+from scoreline.registry.versions import VersionFilters
 from scoreline.store import Store, new_id, now
 from scoreline.store.tables.access import users
 from scoreline.store.tables.registry import deployments, registered_models
@@ -52,7 +53,12 @@ _QUERY = (
     .join(registered_models, registered_models.c.id == table.c.registered_model_id)
     .join(users, users.c.id == table.c.owner_id)
 )
-_ORDER = {"version": table.c.version, "createdAt": table.c.created_at, "name": table.c.name}
+_ORDER = {
+    "version": table.c.version,
+    "createdAt": table.c.created_at,
+    "name": table.c.name,
+    "modelType": table.c.format,
+}
 
 
 def create_from_json(store: Store, caller: Caller, body: Mapping[str, Any], outside: Outside | None = None) -> Package:
@@ -146,15 +152,17 @@ def list_packages(
     registered_model_id: str | None = None,
     model_id: str | None = None,
     search: str | None = None,
+    filters: VersionFilters | None = None,
     sort_key: str = "version",
     descending: bool = True,
     offset: int = 0,
     limit: int | None = 100,
 ) -> Page[Package]:
-    """Return packages, archived ones left out. sort_key: version, createdAt or name (InvalidRequest)."""
+    """Return packages, archived ones left out. sort_key: version, createdAt, name or modelType (InvalidRequest)."""
     if sort_key not in _ORDER:
         raise InvalidRequest(f"`sortKey` is one of {', '.join(_ORDER)}, not {sort_key!r}.", "sortKey")
     query = _QUERY.where(visible(caller, table), table.c.archived_at.is_(None))
+    query = query.where(*versions.clauses(filters or VersionFilters()))
     if registered_model_id is not None:
         query = query.where(table.c.registered_model_id == registered_model_id)
     if model_id is not None:

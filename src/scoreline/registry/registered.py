@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,11 +13,14 @@ from scoreline.access import Caller, require_change, visible
 from scoreline.errors import Conflict, InvalidRequest, NotFound
 from scoreline.registry.records import Page, RegisteredModel, fetch_page, owner_from, prefixed, unprefixed
 from scoreline.registry.request import LONGEST_NAME, PackageRequest
+from scoreline.registry.versions import VersionFilters, clauses
 from scoreline.store import Store, new_id, now
 from scoreline.store.tables.access import users
 from scoreline.store.tables.registry import deployments, packages
 from scoreline.store.tables.registry import registered_models as table
 from scoreline.types import TargetType
+
+Span = tuple[datetime | None, datetime | None]
 
 _QUERY = sa.select(*prefixed(table, "m_"), *prefixed(users, "u_")).join(users, users.c.id == table.c.owner_id)
 _ORDER = {"createdAt": table.c.created_at, "modifiedAt": table.c.modified_at, "name": table.c.name}
@@ -28,25 +33,49 @@ def list_models(
     search: str | None = None,
     target_name: str | None = None,
     target_type: str | None = None,
+    created_by: str | None = None,
+    created: Span = (None, None),
+    modified: Span = (None, None),
+    versions: VersionFilters | None = None,
     sort_key: str = "createdAt",
     descending: bool = True,
     offset: int = 0,
     limit: int | None = 100,
 ) -> Page[RegisteredModel]:
-    """Return registered models, archived ones left out. sort_key: createdAt, modifiedAt or name (InvalidRequest)."""
+    """Return registered models, archived ones left out. sort_key: createdAt, modifiedAt or name (InvalidRequest).
+
+    search: in names, descriptions and target names. created_by: a user's name. created, modified: from the first moment
+    on, before the second one. versions: those that have such a version.
+    """
     if sort_key not in _ORDER:
         raise InvalidRequest(f"`sortKey` is one of {', '.join(_ORDER)}, not {sort_key!r}.", "sortKey")
     query = _QUERY.where(visible(caller, table), table.c.archived_at.is_(None))
     if search:
-        query = query.where(table.c.name.icontains(search, autoescape=True))
-    if target_name is not None:
-        query = query.where(table.c.target_name == target_name)
-    if target_type is not None:
-        query = query.where(table.c.target_type == target_type)
+        places = (table.c.name, table.c.description, table.c.target_name)
+        query = query.where(sa.or_(*(place.icontains(search, autoescape=True) for place in places)))
+    for column, value in (
+        (table.c.target_name, target_name),
+        (table.c.target_type, target_type),
+        (users.c.username, created_by),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    query = query.where(*_within(table.c.created_at, created), *_within(table.c.modified_at, modified))
+    if wanted := list(clauses(versions or VersionFilters())):
+        mine = sa.and_(packages.c.registered_model_id == table.c.id, packages.c.archived_at.is_(None))
+        query = query.where(sa.exists().where(mine, *wanted))
     order = [column.desc() if descending else column.asc() for column in (_ORDER[sort_key], table.c.id)]
     with store.read() as connection:
         rows, total = fetch_page(connection, query, order, offset=offset, limit=limit)
     return Page(tuple(_model(row) for row in rows), total)
+
+
+def _within(column: sa.ColumnElement[datetime], span: Span) -> Iterable[sa.ColumnElement[bool]]:
+    start, end = span
+    if start is not None:
+        yield column >= start
+    if end is not None:
+        yield column < end
 
 
 def get(store: Store, caller: Caller, model_id: str) -> RegisteredModel:

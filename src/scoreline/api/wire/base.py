@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Self, get_origin
+from typing import Annotated, Any, Self, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
 from scoreline.api.problems import WrongFields
+
+_SECONDS = re.compile(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?")
 
 
 class Wire(BaseModel):
@@ -52,6 +55,21 @@ class Wire(BaseModel):
     def names(cls) -> list[str]:
         """Return the fields' names on the wire."""
         return list(cls.by_name())
+
+
+def _iso(given: Any) -> Any:
+    """Refuse seconds since 1970, which pydantic would take, too."""
+    if isinstance(given, str) and _SECONDS.fullmatch(given):
+        raise ValueError("a time is written as in ISO 8601, for instance 2026-01-31T12:00:00Z")
+    return given
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+Time = Annotated[datetime, BeforeValidator(_iso), AfterValidator(_aware)]
+"""A time in a query: ISO 8601; without an offset it is UTC."""
 
 
 def timestamp(moment: datetime | None) -> str | None:

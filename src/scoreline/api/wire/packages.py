@@ -9,10 +9,11 @@ from pydantic import Field
 from scoreline.access import Caller
 from scoreline.api.paging import Paging
 from scoreline.api.wire import answers
-from scoreline.api.wire.base import Wire, timestamp
+from scoreline.api.wire.base import Time, Wire, timestamp
 from scoreline.api.wire.people import may_change, member
-from scoreline.registry.records import Artifact, Package, RegisteredModel, features_to_json, info_to_json
+from scoreline.registry.records import Artifact, Environment, Package, RegisteredModel, features_to_json, info_to_json
 from scoreline.registry.uses import Use
+from scoreline.registry.versions import VersionFilters
 from scoreline.types import JsonObject, TargetType
 
 _EXTERNAL = "external"
@@ -36,22 +37,57 @@ class PackageQuery(Paging):
     sort_direction: _Direction = "desc"
 
 
-class ModelQuery(Paging):
-    """The filters of the list of registered models."""
+class _ByVersion(Paging):
+    """Filters of versions, also of the models that have one of them."""
 
     search: str | None = None
     target_name: str | None = None
     target_type: TargetType | None = None
-    sort_key: Literal["createdAt", "modifiedAt", "name"] = "createdAt"
+    compatible_with_model_package_id: str | None = Field(
+        None, description="Those that could replace this one: the same target, type and classes in the same order."
+    )
+    compatible_with_leaderboard_model_id: str | None = Field(None, description="There are no such models.")
+    prediction_threshold: float | None = Field(None, ge=0, le=1, description="Of a binary target.")
+    prediction_environment_id: str | None = Field(None, description="Those that may be deployed there.")
+    imported: bool | None = Field(None, description="True: none, for nothing is imported from DataRobot.")
+    build_status: str | None = Field(None, description="Nothing is built, so none has a status.")
+    use_case_id: str | None = Field(None, description="There are no use cases.")
     sort_direction: _Direction = "desc"
 
+    def filters(self, like: Package | None, environment: Environment | None, tags: tuple[str, ...]) -> VersionFilters:
+        """Return what the query means, with the objects that it names."""
+        absent = (self.compatible_with_leaderboard_model_id, self.build_status, self.use_case_id)
+        return VersionFilters(
+            target_name=self.target_name,
+            target_type=self.target_type,
+            like=like,
+            threshold=self.prediction_threshold,
+            environment=environment,
+            tags=tags,
+            nothing=self.imported is True or any(value is not None for value in absent),
+        )
 
-class VersionQuery(Paging):
+
+class ModelQuery(_ByVersion):
+    """The filters of the list of registered models."""
+
+    created_by: str | None = Field(None, description="The name of the user who made it.")
+    created_at_start_ts: Time | None = None
+    created_at_end_ts: Time | None = Field(None, description="Only those made before.")
+    modified_at_start_ts: Time | None = None
+    modified_at_end_ts: Time | None = Field(None, description="Only those modified before.")
+    sort_key: Literal["createdAt", "modifiedAt", "name"] = "createdAt"
+
+
+class VersionQuery(_ByVersion):
     """The filters of the list of a registered model's versions."""
 
-    search: str | None = None
-    sort_key: Literal["version", "createdAt", "name"] = "version"
-    sort_direction: _Direction = "desc"
+    tags: tuple[str, ...] = Field((), description="A name or value of a tag; repeated: any of them.")
+    sort_key: Literal["version", "createdAt", "name", "modelType", "modifiedAt", "updatedAt"] = "version"
+
+    def order(self) -> str:
+        """Return the order; a version never changes after it was made."""
+        return "createdAt" if self.sort_key in ("modifiedAt", "updatedAt") else self.sort_key
 
 
 class UseQuery(Paging):
