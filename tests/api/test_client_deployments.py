@@ -281,6 +281,20 @@ def test_settings_that_are_not_built_may_be_off_and_are_refused_by_name(dr, depl
         assert list(refused.value.json["errors"]) == [name]
 
 
+def test_tags(dr, deployment):
+    made, _, _ = deployment
+    found = dr.models.deployment.DeploymentListFilters
+    tag = made.create_tag("team", "ops")
+    assert set(tag) == {"id", "name", "value"}
+    assert dr.Deployment.get(made.id).tags == [tag]
+    assert [each.id for each in dr.Deployment.list(filters=found(tag_keys=["crew", "team"]))] == [made.id]
+    made.update_tag(tag["id"], "team", "data")
+    assert dr.Deployment.list(filters=found(tag_keys="team", tag_values=["ops"])) == []
+    assert [each.id for each in dr.Deployment.list(filters=found(tag_values=["data"]))] == [made.id]
+    made.delete_tag(tag["id"])
+    assert dr.Deployment.get(made.id).tags == []
+
+
 def test_environments(dr, versions):
     place = dr.PredictionEnvironment.create(
         "edge",

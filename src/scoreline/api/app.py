@@ -32,6 +32,7 @@ from scoreline.api import (
     scratch,
     servers,
     status,
+    tags,
     uploads,
     version,
 )
@@ -46,7 +47,7 @@ from scoreline.store import Store
 
 _HANDLER_THREADS = 64
 _RESOURCES = (
-    *(version, jobs, uploads, downloads, failedrows, deployments, custom_models, custom_versions, execution),
+    *(version, jobs, uploads, downloads, failedrows, deployments, tags, custom_models, custom_versions, execution),
     *(packages, artifacts, servers, status, internal),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -107,7 +107,8 @@ def get_in(connection: Connection, caller: Caller, deployment_id: str) -> Deploy
     row = connection.execute(_QUERY.where(visible(caller, table), table.c.id == deployment_id)).mappings().first()
     if row is None:
         raise NotFound(f"There is no deployment {deployment_id!r}.")
-    return _deployment(row, servers.default_in(connection, caller) if row["s_id"] is None else None)
+    found = _tagged(connection, [row])
+    return _deployment(row, servers.default_in(connection, caller) if row["s_id"] is None else None, found)
 
 
 def list_deployments(
@@ -130,7 +131,8 @@ def list_deployments(
         chosen = selection.clauses(caller, filters or Filters(), default)
         query = _QUERY.where(visible(caller, table), *chosen)
         rows, total = fetch_page(connection, query, order, offset=offset, limit=limit)
-    return Page(tuple(_deployment(row, default) for row in rows), total)
+        found = _tagged(connection, rows)
+    return Page(tuple(_deployment(row, default, found) for row in rows), total)
 
 
 def update(
@@ -289,7 +291,17 @@ def _check_free(connection: Connection, caller: Caller, user_provided_id: str | 
         raise Conflict(f"There is a deployment with the user-provided id {user_provided_id!r} already.")
 
 
-def _deployment(row: RowMapping, default_server: Server | None) -> Deployment:
+def _tagged(connection: Connection, rows: Sequence[RowMapping]) -> dict[str, list[JsonObject]]:
+    """Return the tags of deployments by the deployment's id, in the order of their names."""
+    found: dict[str, list[JsonObject]] = {row["d_id"]: [] for row in rows}
+    kept = tables.deployment_tags
+    query = sa.select(kept).where(kept.c.deployment_id.in_(list(found)))
+    for tag in connection.execute(query.order_by(kept.c.name, kept.c.value, kept.c.id)).mappings():
+        found[tag["deployment_id"]].append({name: tag[name] for name in ("id", "name", "value")})
+    return found
+
+
+def _deployment(row: RowMapping, default_server: Server | None, tags: Mapping[str, Sequence[JsonObject]]) -> Deployment:
     values = unprefixed(row, "d_")
     server = default_server if row["s_id"] is None else servers.server_from(unprefixed(row, "s_"))
     return Deployment(
@@ -308,4 +320,5 @@ def _deployment(row: RowMapping, default_server: Server | None) -> Deployment:
         server=server,
         owner=owner_from(unprefixed(row, "u_")),
         environment=None if row["e_id"] is None else environments.environment_from(row, "eo_"),
+        tags=tuple(tags[values["id"]]),
     )

@@ -375,6 +375,14 @@ class Owners(TypedDict):
     preview: list[Member]
 
 
+class Tag(TypedDict):
+    """A name with a value, to find deployments by."""
+
+    id: str
+    name: str
+    value: str
+
+
 class Deployment(TypedDict):
     """A place where a model is served."""
 
@@ -397,7 +405,7 @@ class Deployment(TypedDict):
     owners: Owners
     governance: None
     creator: Member
-    tags: list[JsonObject]
+    tags: list[Tag]
     approvalStatus: str
     userProvidedId: str | None
     additionalMetadata: list[JsonObject]

@@ -200,7 +200,7 @@ def deployment_document(deployment: Deployment, caller: Caller) -> answers.Deplo
         "owners": {"count": 1, "preview": [member(deployment.owner)]},
         "governance": None,
         "creator": member(deployment.owner),
-        "tags": list(deployment.tags),
+        "tags": [{"id": tag["id"], "name": tag["name"], "value": tag["value"]} for tag in deployment.tags],
         "approvalStatus": deployment.settings.approval_status,
         "userProvidedId": deployment.user_provided_id,
         "additionalMetadata": list(deployment.additional_metadata),
