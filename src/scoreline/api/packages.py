@@ -61,7 +61,7 @@ def get_package(call: Called, package_id: str) -> Response:
 
 @router.get(
     "/registeredModels/",
-    responses=answer(answers.Page[answers.RegisteredModel]),
+    responses=answer(answers.Page[answers.RegisteredModel], refuses=(404,)),
     openapi_extra=documented(query=ModelQuery),
 )
 def list_models(call: Called, query: Annotated[ModelQuery, Depends(query_of(ModelQuery))]) -> Response:
