@@ -206,6 +206,13 @@ def test_failed_rows_are_listed(server: Served, deployment: str, tmp_path: Path)
     assert names(tmp_path) == ["bad.csv", "in.csv", "out.csv"]
 
 
+def test_warnings_of_a_job_are_told(server: Served, deployment: str, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("id,age\n1,2\n")
+    done = scoreline("score", "in.csv", "-o", "out.csv", "--deployment", deployment, env=server.env, cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr.startswith("The header lacks the model's column 'income'")
+
+
 def test_an_unknown_job_is_told(server: Served) -> None:
     for words in (("show",), ("logs",), ("abort",), ("errors",), ("download", "-o", "-")):
         done = scoreline("jobs", words[0], "f" * 24, *words[1:], env=server.env)

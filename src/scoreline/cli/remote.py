@@ -17,6 +17,7 @@ from types import FrameType
 from typing import IO, TYPE_CHECKING, Self
 
 from scoreline.cli.client import Api
+from scoreline.cli.output import show_note
 from scoreline.cli.progress import View, open_view, show_result
 from scoreline.cli.target import Target
 from scoreline.errors import (
@@ -40,6 +41,7 @@ _LOOK_SECONDS = 0.5
 _TRIES = 8
 _LONGEST_PAUSE = 5.0
 _END_SECONDS = 30.0
+_WARNING = "Warning: "  # lines of a job's log that tell a person to look begin so
 _FINAL = ("COMPLETED", "ABORTED")
 
 
@@ -69,6 +71,9 @@ def score(
             target.finish()
         finally:
             target.discard()
+    for line in done.get("logs") or ():
+        if line.startswith(_WARNING):
+            show_note(line.removeprefix(_WARNING))
     rows = done["scoredRows"] + done["failedRows"]
     seconds = time.monotonic() - begun
     show_result(rows, done["failedRows"], seconds, output, quiet=quiet, rows_explained=words.include_status)

@@ -31,6 +31,8 @@ from scoreline.types import (
     Scorer,
 )
 
+_WARNING = "Warning: "  # begins lines of the job log that tell a person to look
+
 POLL_SECONDS = 0.2  # a stop is noticed within this time
 STOP_SECONDS = 5.0  # how long calls under way may take to come back after it
 
@@ -82,7 +84,7 @@ def run(  # noqa: PLR0917 -- a run is these six things; the name of each is its 
         writer = _open_writer(ticket, output, errors, ledger, progress)
         if not writer.begun:
             for warning in warnings:
-                progress.log(warning)
+                progress.log(f"{_WARNING}{warning}")
             writer.header(csvout.header(columns.names, ticket.dialect), source.offset)
         source.go_to(writer.position)
         _score(ticket, source, scorer, progress, parser=parser, columns=columns, writer=writer)

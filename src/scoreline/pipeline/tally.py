@@ -30,7 +30,7 @@ class Tally:
         for row in rows[: max(0, LOGGED_ROWS - logged)]:
             self._log(self._line(base + row, errors[row]))
         if logged < LOGGED_ROWS <= self.counts.failed and self.counts.failed > LOGGED_ROWS:
-            self._log(f"More than {LOGGED_ROWS} rows failed; further ones are counted only.")
+            self._log(f"More than {LOGGED_ROWS} rows failed; further ones are counted, and stand in the errors file.")
         if rows and self._first is None:
             self._first = self._line(base + rows[0], errors[rows[0]])
         if self._none_scored_yet:

@@ -231,7 +231,7 @@ def test_a_model_column_that_may_be_empty_may_be_absent():
     assert seen == [{"x": [1.0], "w": [None], "n": [None]}]
     assert len(it.progress.lines) == 1
     assert "lacks the model's 2 columns 'w', 'n'" in it.progress.lines[0]
-    assert done.warnings == tuple(it.progress.lines)
+    assert it.progress.lines == [f"Warning: {warning}" for warning in done.warnings]
     needed = replace(plan, features=(*plan.features, Feature("m", FeatureType.NUMERIC, nullable=False)))
     it = Setting("id,x\na,1\n", plan=needed)
     with pytest.raises(SourceError, match="the 3 columns 'w', 'n', 'm'"):
