@@ -29,6 +29,7 @@ REASONS = {
     403: "The caller is known and lacks the right.",
     404: "There is no such object, or the caller may not see it.",
     406: "The data is declared as something else than CSV, or compressed in a way that is not known.",
+    408: "The body did not come.",
     409: "The object is in a state that forbids the request.",
     415: "The body is not declared as JSON.",
     416: "The range begins after the last byte; `Content-Range` says how many there are.",
@@ -171,7 +172,7 @@ def _refusals(path: str, method: str, operation: JsonObject) -> set[int]:
     if method in _WRITES:
         found |= {403, 404, 409}
     if "application/json" in operation.get("requestBody", {}).get("content", {}):
-        found.add(415)
+        found |= {408, 415}
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from scoreline.types import JsonObject
 MOST_BODY_BYTES = 1 << 20
 DEEPEST = 32
 _MOST_DIGITS = 100
+_BODY_SECONDS = 30.0
 _LONGEST_SHOWN = 100
 
 
@@ -39,15 +41,15 @@ def media_type(content_type: str | None) -> str:
 async def json_body(request: Request) -> JsonObject:
     """Read the request's body, a JSON object; an empty body is an empty object.
 
-    Raises HttpProblem 415 for another media type or a compressed body and 400 for what is not strict JSON;
-    InvalidRequest for a body that is too large, too deep or no object.
+    Raises HttpProblem 408 for a body that does not come, 415 for another media type or a compressed one, and 400 for
+    what is not strict JSON; InvalidRequest for a body that is too large, too deep or no object.
     """
     kind = media_type(request.headers.get("content-type"))
-    body = bytearray()
-    async for block in request.stream():
-        body += block
-        if len(body) > MOST_BODY_BYTES:
-            raise InvalidRequest(f"The request's body is too large: at most {MOST_BODY_BYTES} bytes of JSON are read.")
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            body = await _body(request)
+    except TimeoutError:
+        raise HttpProblem(408, f"The request's body did not come within {_BODY_SECONDS:g} s: send it again.") from None
     if not body:
         return {}
     if kind not in ("application/json", ""):
@@ -61,6 +63,15 @@ async def json_body(request: Request) -> JsonObject:
     if not isinstance(document, dict):
         raise InvalidRequest("The request's body must be a JSON object.")
     return document
+
+
+async def _body(request: Request) -> bytearray:
+    body = bytearray()
+    async for block in request.stream():
+        body += block
+        if len(body) > MOST_BODY_BYTES:
+            raise InvalidRequest(f"The request's body is too large: at most {MOST_BODY_BYTES} bytes of JSON are read.")
+    return body
 
 
 def parse(body: bytes) -> Any:

@@ -12,11 +12,10 @@ from importlib.util import find_spec
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from scoreline import logs
 from scoreline.api.app import create_app
-from scoreline.api.receiving import note_surplus
+from scoreline.api.protocol import Protocol
 from scoreline.errors import SetupError
 from scoreline.settings import Settings
 from scoreline.spool import open_spool
@@ -104,41 +103,10 @@ class _Server(uvicorn.Server):
                 signal.signal(sig, handler)
 
 
-class _Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP, with its own errors in the shape of all others.
-
-    Some clients announce too few bytes of a body (they count characters); the rest then looks like a broken request.
-    The one before it is cut, is told so, and gets its answer before the connection ends.
-    """
-
-    _surplus = False
-
-    def data_received(self, data: bytes) -> None:
-        """Take bytes from the network; those after a surplus mean nothing."""
-        if not self._surplus:
-            super().data_received(data)
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP request, and close the connection."""
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete and not cycle.more_body:
-            self._surplus = True
-            cycle.keep_alive = False
-            note_surplus(cycle.scope["state"])
-            return
-        body = b'{"message":"' + msg.encode("ascii", "replace").replace(b'"', b"'") + b'"}'
-        head = (
-            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
-            b"connection: close\r\n\r\n"
-        )
-        self.transport.write(head % len(body) + body)
-        self.transport.close()
-
-
 def _config(app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=_Protocol,
+        http=Protocol,
         ws="none",
         loop="uvloop" if find_spec("uvloop") else "asyncio",
         lifespan="on",
