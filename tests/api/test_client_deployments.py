@@ -322,6 +322,31 @@ def test_environments(dr, versions):
         dr.PredictionEnvironment.create("agent", "aws", is_managed_by_management_agent=True)
 
 
+def test_real_time_at_the_apis_own_address(dr, server, deployment):
+    made, _, booster = deployment
+    rows, path = sample(50), f"deployments/{made.id}/predictions"
+    with server.http() as http:
+        headers = {"Content-Type": "text/csv", "Accept": "text/csv"}
+        answer = http.post(f"{path}?passthroughColumns=age", content=as_csv(rows), headers=headers)
+        assert answer.status_code == 200, answer.text
+        found = read_csv(answer.content)
+        assert [float(value) for value in found["late_PREDICTION"]] == booster.predict(rows, num_threads=1).tolist()
+        assert found["age"] == [repr(value) for value in rows[:, 0].tolist()]
+        assert int(answer.headers["x-datarobot-execution-time"]) >= 0
+        assert len(answer.headers.get_list("x-request-id")) == 1
+        assert (
+            http.post(path, content=as_csv(rows), headers={"Content-Type": "text/csv"}).json()["data"][0]["rowId"] == 0
+        )
+        wrong = http.post(path, content=b"age\n1\n", headers=headers)
+        assert (wrong.status_code, "columns" in wrong.json()["message"]) == (422, True)
+        absent = http.post("deployments/none/predictions", content=as_csv(rows), headers=headers)
+        assert absent.status_code == 404
+        stranger = http.post(path, content=b"", headers={"Authorization": "Bearer nobody"})
+        assert stranger.status_code == 401
+        big = http.post(path, content=b"age\n" + b"1" * (60 << 20), headers=headers)
+        assert big.status_code == 413
+
+
 def test_older_ways_to_deploy(dr, versions):
     version, _ = versions(dr, 7, objective="binary", classNames=["no", "yes"], predictionThreshold=0.3)
     with warnings.catch_warnings():

@@ -29,6 +29,7 @@ from scoreline.api import (
     internal,
     jobs,
     packages,
+    realtime,
     scratch,
     servers,
     status,
@@ -48,7 +49,7 @@ from scoreline.store import Store
 _HANDLER_THREADS = 64
 _RESOURCES = (
     *(version, jobs, uploads, downloads, failedrows, deployments, tags, custom_models, custom_versions, execution),
-    *(packages, artifacts, servers, status, internal),
+    *(packages, artifacts, servers, realtime, status, internal),
 )
 
 

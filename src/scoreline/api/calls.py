@@ -85,16 +85,21 @@ def call_of(request: Request) -> Call:
 
     Raises NotAuthenticated; WrongFields for parameters that the route does not have; NotFound.
     """
+    call = _call_with_any_query(request)
+    _check_query(request)
+    return call
+
+
+def _call_with_any_query(request: Request) -> Call:
     here = installation(request)
     caller = authenticate(here.store, _secret(request))
-    _check_address(request)
+    if "\0" in request.url.path:
+        raise NotFound("There is nothing at an address with a NUL character in it.")
     return Call(request, caller, Links(request), here)
 
 
-def _check_address(request: Request) -> None:
+def _check_query(request: Request) -> None:
     """Refuse parameters that the route does not describe: a filter that is misspelt would show too much."""
-    if "\0" in request.url.path:
-        raise NotFound("There is nothing at an address with a NUL character in it.")
     if not request.url.query:
         return
     described = (getattr(request.scope.get("route"), "openapi_extra", None) or {}).get("parameters", ())
@@ -116,6 +121,9 @@ def _service_call(call: Annotated[Call, Depends(call_of)]) -> Call:
 
 Called = Annotated[Call, Depends(call_of)]
 """Parameter of a handler that any caller may use."""
+
+PassedOn = Annotated[Call, Depends(_call_with_any_query)]
+"""The same for a handler that passes the request on; who gets it looks at the parameters."""
 
 ServiceCalled = Annotated[Call, Depends(_service_call)]
 """Parameter of a handler for prediction servers of this installation."""
