@@ -65,6 +65,8 @@ class Search:
             return None
         start, stop, known = self._todo.pop()
         size = (stop - start) // 2 if known is _Known.REFUSED else self._group()
+        if size == self._most < stop - start:
+            size = _even(stop - start, size)
         if 0 < size < stop - start and known is not _Known.ASKED:
             self._todo.append((start + size, stop, _Known.HEIR if known is _Known.REFUSED else _Known.NOTHING))
             stop = start + size
@@ -163,3 +165,9 @@ class Search:
                 self.errors.setdefault(row, message)
         self._todo = []
         self._probes = []
+
+
+def _even(rows: int, most: int) -> int:
+    """Return the size of equal parts of at most `most` rows: readers that guess types do badly on a last one of few."""
+    parts = -(-rows // most)
+    return -(-rows // parts)

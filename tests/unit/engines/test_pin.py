@@ -31,3 +31,12 @@ def test_the_first_model_told_is_the_jobs_in_every_run():
         scorer.score(None, ScoreOptions())
     with pytest.raises(ModelChanged):
         PinnedScorer(Scripted("b"), ledger).score(None, ScoreOptions())
+
+
+def test_a_server_with_another_model_than_the_jobs_is_refused_at_once():
+    scorer = PinnedScorer(Scripted("a", "b"), MemoryLedger(), "a")
+    scorer.score(None, ScoreOptions())
+    with pytest.raises(ModelChanged):
+        scorer.score(None, ScoreOptions())
+    with pytest.raises(ModelChanged, match="the model b, but the job began with a"):
+        PinnedScorer(Scripted("b"), MemoryLedger(), "a").score(None, ScoreOptions())
