@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
@@ -96,3 +97,41 @@ def test_a_database_that_is_not_there_is_named_without_its_password(postgres):
     with pytest.raises(StoreError, match=r"\*\*\*@127.0.0.1") as caught:
         Store(url).migrate()
     assert "topsecret" not in str(caught.value)
+
+
+def test_the_history_of_older_deployments_begins_with_the_model_they_have(empty_url):
+    from alembic import command
+
+    store = Store(empty_url)
+    moment = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
+    owned = {"owner_id": "u", "org_id": "o", "created_at": moment}
+    rows = {
+        "organisations": {"id": "o", "name": "o", "created_at": moment},
+        "users": {"id": "u", "org_id": "o", "username": "u", "role": "user", "rights": [], "created_at": moment},
+        "registered_models": {
+            **owned, "id": "m", "name": "m", "target_name": "y", "target_type": "Regression", "tags": [],
+            "last_version": 1, "modified_at": moment,
+        },
+        "packages": {
+            **owned, "id": "p", "registered_model_id": "m", "version": 1, "name": "p", "trusted": False,
+            "target_name": "y", "target_type": "Regression", "threshold": 0.5, "features": [], "model_id": "x",
+            "description": {}, "tags": [],
+        },
+        "deployments": {
+            **owned, "id": "d", "package_id": "p", "label": "d", "status": "active", "additional_metadata": [],
+            "settings": {}, "updated_at": moment, "model_deployed_at": moment,
+        },
+    }  # fmt: skip
+    with store.connection_for_migration().begin() as connection:
+        config = migrate.alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+        tables = load_all().tables
+        for name, values in rows.items():
+            connection.execute(sa.insert(tables[name]).values(values))
+    store.migrate()
+    with store.read() as connection:
+        found = connection.execute(sa.select(tables["deployment_models"])).one()
+        assert tuple(found) == ("d", 1, "p", "u", moment, None)
+        assert connection.scalar(sa.select(tables["deployments"].c.environment_id)) is None
+    store.dispose()
