@@ -15,6 +15,7 @@ from scoreline.api.wire import answers, bodies
 from scoreline.api.wire.packages import (
     ModelChange,
     ModelQuery,
+    NewBaseline,
     PackageQuery,
     UseQuery,
     VersionQuery,
@@ -57,6 +58,26 @@ def list_packages(call: Called, query: Annotated[PackageQuery, Depends(query_of(
 def get_package(call: Called, package_id: str) -> Response:
     """Return a model package."""
     return JsonResponse(package_document(packages.get(call.store, call.caller, package_id), call.caller))
+
+
+@router.put(
+    "/modelPackages/{package_id}/baseline/",
+    responses=answer(answers.Package),
+    openapi_extra=documented(body=NewBaseline),
+)
+def set_baseline(
+    call: Called, package_id: str, body: Annotated[NewBaseline, Depends(body_of(NewBaseline))]
+) -> Response:
+    """Say what a regression model usually predicts, so that jobs can mark outliers. Scoreline's own."""
+    made = packages.set_baseline(
+        call.store,
+        call.caller,
+        package_id,
+        rows=body.rows,
+        lower_quartile=body.lower_quartile,
+        upper_quartile=body.upper_quartile,
+    )
+    return JsonResponse(package_document(made, call.caller))
 
 
 @router.get(

@@ -81,6 +81,10 @@ class Api:
         """Change something and return what is answered, perhaps nothing. Raises as `get`."""
         return self._json("PATCH", path, json=body)
 
+    def put(self, path: str, body: JsonObject) -> JsonObject:
+        """Set something; return its document. Raises as `get`."""
+        return self._json("PUT", path, json=body)
+
     def delete(self, path: str) -> None:
         """Delete something. Raises as `get`."""
         self._json("DELETE", path)

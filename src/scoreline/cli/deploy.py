@@ -38,11 +38,21 @@ def deploy(
         typer.Option(
             min=0,
             max=1,
-            help="Prediction threshold of a binary target. [default: 0.5]",
+            help="Prediction threshold of a binary target, or of all labels. [default: 0.5]",
             rich_help_panel="About the model",
         ),
     ] = None,
+    label_threshold: model_options.LabelThresholds = None,
     feature_type: model_options.FeatureTypes = None,
+    extra_output: model_options.ExtraOutputs = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv",
+            help="Rows that are usual for a regression model: predictions far from theirs can be marked as outliers.",
+            rich_help_panel="About the model",
+        ),
+    ] = None,
     description: Annotated[str | None, typer.Option(help="What the deployment is for.")] = None,
     trust: model_options.Trust = False,
     server: Annotated[
@@ -94,13 +104,21 @@ def deploy(
     for option, given in (("--server-option", server_option), ("--key", key), ("--key-env", key_env)):
         if given and server is None:
             raise typer.BadParameter("It goes with --server.", param_hint=option)
+    if baseline is not None and not baseline.is_file():
+        raise typer.BadParameter(f"There is no file {baseline}.", param_hint="--baseline")
     remote = None
     if server is not None:
         remote = _remote(server, server_option or [], _key(key, key_env), _key(None, datarobot_key_env))
-    words = model_options.ModelWords(target, target_type, positive_class, class_labels, threshold, feature_type)
+    words = model_options.ModelWords(
+        target, target_type, positive_class, class_labels, threshold, feature_type, label_threshold, extra_output
+    )
     words.document(name)  # refuses what is wrong before anything is sent
     with Api(url, token) as api:
         package = _package(api, words, name, path, remote, trusted=trust)
+        if baseline is not None:
+            from scoreline.cli import baseline as measured  # noqa: PLC0415 -- seldom asked for
+
+            package = measured.give(api, package, baseline, quiet=json)
         body = {"modelPackageId": package["id"], "label": name, "description": description}
         made = api.post("deployments/fromModelPackage/", {k: v for k, v in body.items() if v is not None})
         if json:
@@ -212,4 +230,5 @@ def _summary(deployment: JsonObject, package: JsonObject) -> JsonObject:
         "format": package.get("format"),
         "server": package.get("server"),
         "target": package.get("target"),
+        "baseline": package.get("baseline"),
     }

@@ -85,16 +85,14 @@ def _target(path: Path, about: ModelWords, info: ModelInfo) -> Target:
     asked = request.parse(about.document(path.name))
     kind = agreement.target_type(asked, info)
     labels = agreement.class_labels(asked, info, kind)
-    name = request.required(
-        asked.target_name or info.target_name, "target.name", "name the column that the model predicts (--target)"
-    )
     return Target(
-        name=name,
-        type=kind,
+        name=agreement.target_name(asked, info, kind),
+        type=agreement.stored_type(kind),
         features=agreement.features(asked, info),
         class_labels=labels or (),
         positive_class=agreement.positive_class(asked, labels, kind),
         threshold=_THRESHOLD,
+        extra=agreement.extra_outputs(asked, info),
     )
 
 

@@ -22,8 +22,9 @@ TargetKind = Annotated[
     str | None,
     typer.Option(
         "--target-type",
-        metavar="Regression|Binary|Multiclass",
-        help="What the model predicts, where it does not say so itself.",
+        metavar="TYPE",
+        help="What the model predicts, where it does not say so itself: regression, binary, multiclass, multilabel, "
+        "anomaly, clustering or textgeneration.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -38,7 +39,7 @@ ClassLabels = Annotated[
     typer.Option(
         "--class-labels",
         metavar="A,B,...",
-        help="Names of the classes in the order of the model's outputs.",
+        help="Names of the classes, labels or clusters in the order of the model's outputs.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -62,6 +63,27 @@ Trust = Annotated[
 ]
 
 
+LabelThresholds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label-threshold",
+        metavar="LABEL=NUMBER",
+        help="Threshold of one label of a multilabel target. May be given again. [default: --threshold]",
+        rich_help_panel=_PANEL,
+    ),
+]
+ExtraOutputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--extra-output",
+        metavar="COLUMN=TYPE",
+        help="Column that the model gives beside its predictions: numeric, integer, boolean or text. Only a model on a "
+        "server has to be asked for them. May be given again.",
+        rich_help_panel=_PANEL,
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class ModelWords:
     """The options as given; None where nothing was said."""
@@ -72,6 +94,8 @@ class ModelWords:
     class_labels: str | None = None
     threshold: float | None = None
     feature_types: list[str] | None = None
+    label_thresholds: list[str] | None = None
+    extra_outputs: list[str] | None = None
 
     def document(self, name: str, location: str | None = None, server: JsonObject | None = None) -> JsonObject:
         """Return the body that registers a model so: that of `modelPackages/fromJSON/`."""
@@ -90,6 +114,10 @@ class ModelWords:
             body["positiveClass"] = self.positive_class
         if self.feature_types:
             body["features"] = dict(options.pairs(self.feature_types, "--feature-type"))
+        if self.label_thresholds:
+            body["labelThresholds"] = dict(options.numbers(self.label_thresholds, "--label-threshold"))
+        if self.extra_outputs:
+            body["extraOutputs"] = dict(options.pairs(self.extra_outputs, "--extra-output"))
         return body
 
 

@@ -77,6 +77,17 @@ def pairs(values: list[str], option: str) -> list[tuple[str, str]]:
     return found
 
 
+def numbers(values: list[str], option: str) -> list[tuple[str, float]]:
+    """Do the same for values that are numbers. Raises BadParameter."""
+    found = []
+    for name, text in pairs(values, option):
+        try:
+            found.append((name, float(text)))
+        except ValueError as error:
+            raise typer.BadParameter(f"{text!r} is no number.", param_hint=option) from error
+    return found
+
+
 def names(value: str | None) -> list[str]:
     """Read a comma-separated list as one CSV record, so that a name with a comma can be quoted."""
     import csv  # noqa: PLC0415 -- seldom needed

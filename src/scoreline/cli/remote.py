@@ -9,7 +9,7 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,16 +61,14 @@ def score(
     aborted. Whatever ends it early, Ctrl-C included, aborts the job and leaves no half file.
     """
     begun = time.monotonic()
-    with _Source(source) as data, open_view(quiet=quiet) as view, _term_interrupts():
-        deployment_id = find_deployment(api, deployment)
-        target = Target(output)
-        try:
-            job = api.post("batchPredictions/", {"deploymentId": deployment_id, **words.document()})
-            with _listing(api, job, errors):
-                done = _Run(api, job, data, target, view).go()
-            target.finish()
-        finally:
-            target.discard()
+    done = run(
+        api,
+        lambda: {"deploymentId": find_deployment(api, deployment), **words.document()},
+        source,
+        output,
+        quiet=quiet,
+        errors=errors,
+    )
     for line in done.get("logs") or ():
         if line.startswith(_WARNING):
             show_note(line.removeprefix(_WARNING))
@@ -78,13 +76,30 @@ def score(
     seconds = time.monotonic() - begun
     show_result(rows, done["failedRows"], seconds, output, quiet=quiet, rows_explained=words.include_status)
     return {
-        "job": job["id"],
+        "job": done["id"],
         "output": output,
         "rows": rows,
         "scoredRows": done["scoredRows"],
         "failedRows": done["failedRows"],
         "seconds": round(seconds, 3),
     }
+
+
+def run(
+    api: Api, body: Callable[[], JsonObject], source: str, output: str, *, quiet: bool, errors: str | None = None
+) -> JsonObject:
+    """Do a job over a file; return its last document. `body` is asked once the file is open. Raises as `score`."""
+    with _Source(source) as data, open_view(quiet=quiet) as view, _term_interrupts():
+        document = body()
+        target = Target(output)
+        try:
+            job = api.post("batchPredictions/", document)
+            with _listing(api, job, errors):
+                done = _Run(api, job, data, target, view).go()
+            target.finish()
+        finally:
+            target.discard()
+    return done
 
 
 def find_deployment(api: Api, id_or_name: str) -> str:

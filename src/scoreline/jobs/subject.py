@@ -12,9 +12,8 @@ from scoreline.jobs.model import Target
 from scoreline.jobs.spec import JobSpec
 from scoreline.registry import deployments, history, packages, servers
 from scoreline.registry.records import Deployment, Package, Server
-from scoreline.registry.settings import DeploymentSettings
+from scoreline.registry.settings import DeploymentSettings, boundaries
 from scoreline.store import Store
-from scoreline.types import Boundaries
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +36,14 @@ class Subject:
             class_labels=package.class_labels or (),
             positive_class=package.positive_class,
             threshold=package.threshold,
+            label_thresholds=package.label_thresholds,
+            extra=package.extra,
             association_id=settings.association_id,
             association_required=settings.association_required,
-            boundaries=_boundaries(settings),
+            boundaries=boundaries(settings, package.usual),
             warn=settings.warning_enabled,
             approval=settings.approval_status if settings.approval_enabled else None,
         )
-
-
-def _boundaries(settings: DeploymentSettings) -> Boundaries | None:
-    """Return beyond what a prediction is an outlier; None where nobody has said or measured it."""
-    if settings.warning_lower is not None or settings.warning_upper is not None:
-        return Boundaries(settings.warning_lower, settings.warning_upper)
-    return None
 
 
 def choose(store: Store, caller: Caller, spec: JobSpec) -> Subject:

@@ -29,6 +29,8 @@ _REGRESSION = frozenset(
     ("RMSE", "MAE", "MAPE", "Quantile", "Poisson", "Tweedie", "Huber", "Expectile", "LogLinQuantile", "Lq", "LogCosh")
 )
 _EXPONENT = frozenset(("Poisson", "Tweedie"))  # as CatBoostRegressor does, the inverse of the link is applied
+_LABELS = frozenset(("MultiLogloss", "MultiCrossEntropy"))
+_CLASSIFIED = (TargetType.BINARY, TargetType.MULTICLASS)
 _CLASSES = frozenset(("Logloss", "CrossEntropy", "MultiClass", "MultiClassOneVsAll"))
 
 
@@ -72,7 +74,8 @@ class CatBoostModel:
                 else Feature(str(column), FeatureType.NUMERIC)
                 for index, column in enumerate(model.feature_names_)
             ),
-            class_labels=tuple(map(label, classes)) if classes and target_type is not TargetType.REGRESSION else None,
+            # CatBoost numbers labels, but does not name them.
+            class_labels=tuple(map(label, classes)) if classes and target_type in _CLASSIFIED else None,
             outputs=1 if target_type is TargetType.REGRESSION else max(len(classes), 2),
         )
 
@@ -115,6 +118,8 @@ def _target(loss: str, classes: int, name: str) -> TargetType:
         return TargetType.REGRESSION
     if loss in _CLASSES:
         return class_target(max(classes, 2))
+    if loss in _LABELS:
+        return TargetType.MULTILABEL
     if not loss:
         raise broken(name, "it does not say which loss it was trained with: save it again with a current CatBoost")
     raise broken(

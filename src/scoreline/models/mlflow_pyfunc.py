@@ -12,14 +12,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from scoreline.errors import DataRefused
+from scoreline.models.answers import layout
 from scoreline.models.base import (
-    Values,
-    as_values,
     broken,
-    class_target,
     columns,
     frame,
-    label,
     loading,
     numbers,
     predicting,
@@ -28,9 +25,8 @@ from scoreline.models.base import (
 )
 from scoreline.models.mlflow_signature import Column
 from scoreline.models.samples import sample
-from scoreline.types import Feature, FeatureType, ModelInfo, TargetType
+from scoreline.types import Feature, FeatureType, ModelInfo, Scores
 
-_SUM_TOLERANCE = 1e-3
 _NARROW = frozenset(("integer", "float"))
 
 
@@ -49,15 +45,19 @@ class PyfuncModel:
         whole = (FeatureType.INTEGER, FeatureType.BOOLEAN)
         features = tuple(Feature(c.name, c.type, not (c.type in whole and c.required)) for c in declared)
         self.info = ModelInfo("mlflow", None, features)
-        target_type, labels, outputs = self._outputs(path)
-        self.info = ModelInfo("mlflow", target_type, features, labels, outputs=outputs)
+        answer = self._first_answer(path)
+        # The signature's outputs say too little: what the model gives is seen from its answer.
+        self._layout = layout(answer, _rows(answer), path.name)
+        found = self._layout
+        self.info = ModelInfo(
+            "mlflow", found.target_type, features, found.labels, outputs=found.outputs, extra=found.extra
+        )
 
-    def predict(self, batch: pa.RecordBatch) -> Values:
+    def predict(self, batch: pa.RecordBatch) -> Scores:
         """Return the predictions; see `Model.predict`."""
         arrays = columns(batch, self.info)
         refuse_nulls(arrays, self.info)
-        values, _names = _table(self._ask(self._data(arrays)), batch.num_rows)
-        return as_values(values, batch.num_rows)
+        return self._layout.read(self._ask(self._data(arrays)), batch.num_rows)
 
     def _ask(self, data: Any) -> Any:
         with predicting("The MLflow model"), self._lock:
@@ -79,30 +79,6 @@ class PyfuncModel:
                 data[column.name] = _narrow(data[column.name].to_numpy(), column.kind, column.name)
         return data
 
-    def _outputs(self, path: Path) -> tuple[TargetType | None, tuple[str, ...] | None, int]:
-        """Find what the model gives by asking it for one row. The signature's outputs say too little."""
-        answer = self._first_answer(path)
-        rows = _rows(answer)
-        values, names = _table(answer, rows)
-        kind = np.asarray(values).dtype
-        if kind.kind in "OUSb":
-            raise broken(
-                path.name,
-                "it gives labels only, no probabilities: let its `predict` return one probability for each class "
-                "(with scikit-learn's flavour, they are read from the model inside)",
-            )
-        row = as_values(values, rows)[0]
-        if len(row) == 1:
-            # Whole numbers may be class numbers as well as counts: then the registration has to say.
-            return (TargetType.REGRESSION if kind.kind == "f" else None), None, 1
-        if not abs(float(row.sum()) - 1) <= _SUM_TOLERANCE:
-            raise broken(
-                path.name,
-                f"it gives {len(row)} numbers for a row that are no probabilities (their sum is {row.sum():.6g}): let "
-                "its `predict` return one number, or one probability for each class",
-            )
-        return class_target(len(row)), names, len(row)
-
     def _first_answer(self, path: Path) -> Any:
         """The answer for the example that is saved with the model, else for a made-up row."""
         example = None
@@ -122,18 +98,6 @@ class PyfuncModel:
                 path.name,
                 f"it does not score a made-up row ({exc.message}): save it with an `input_example` that it can score",
             ) from exc
-
-
-def _table(answer: Any, rows: int) -> tuple[Any, tuple[str, ...] | None]:
-    """Return a prediction's numbers and, for a DataFrame, the names of its columns."""
-    names = None
-    if hasattr(answer, "columns"):
-        names = tuple(map(label, answer.columns))
-        answer = answer.to_numpy()
-    elif isinstance(answer, dict):
-        names = tuple(map(label, answer))
-        answer = np.column_stack([np.asarray(values).reshape(rows, -1) for values in answer.values()])
-    return answer, names
 
 
 def _rows(answer: Any) -> int:

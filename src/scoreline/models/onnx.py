@@ -188,14 +188,23 @@ def _choose_output(outputs: list[Any], name: str) -> tuple[str, bool]:
     raise broken(name, f"which of its outputs holds the predictions cannot be told ({shown}): export it with one")
 
 
-def _target(row: npt.NDArray[np.float64], labelled: bool, name: str) -> tuple[TargetType, int]:
-    """Tell from the answer for one row what the outputs are: several numbers are probabilities if their sum is 1."""
+def _target(row: npt.NDArray[np.float64], labelled: bool, name: str) -> tuple[TargetType | None, int]:
+    """Tell from the answer for one row what the outputs are: several numbers are probabilities if their sum is 1.
+
+    Others from 0 to 1 may be those of labels: the registration has to say it.
+    """
     if len(row) == 1:
         if labelled:
-            raise broken(name, "it gives a label and a single score, as anomaly detectors do, which are not supported")
+            raise broken(
+                name,
+                "it gives a label and a single score, as anomaly detectors do, and does not say which end is unusual: "
+                "export it with one output, or save the detector itself with skops",
+            )
         return TargetType.REGRESSION, 1
     total = float(row.sum())
     if not abs(total - 1) <= _SUM_TOLERANCE:
+        if ((row >= 0) & (row <= 1)).all():
+            return None, len(row)
         raise broken(
             name,
             f"it gives {len(row)} numbers for a row that are no probabilities (their sum is {total:.6g}): export it "

@@ -16,10 +16,8 @@ from scoreline.models.base import (
     Values,
     as_values,
     broken,
-    class_target,
     columns,
     frame,
-    label,
     loading,
     numbers,
     predicting,
@@ -28,8 +26,9 @@ from scoreline.models.base import (
 )
 from scoreline.models.detection import TRUSTED_TYPES
 from scoreline.models.samples import sample
+from scoreline.models.sklearn_answers import answers
 from scoreline.models.sklearn_columns import features
-from scoreline.types import Feature, ModelInfo, TargetType
+from scoreline.types import Feature, ModelInfo
 
 _MOST_PROBED = 200  # columns that are tried one by one for whether they may be empty
 
@@ -70,10 +69,10 @@ class SklearnModel:
     """A fitted estimator. It gets the DataFrame that `pandas.read_csv` would give, or numbers if fitted on an array."""
 
     def __init__(self, estimator: Any, name: str, threads: int) -> None:
-        self._estimator = estimator
         self._threads = threads
         self._limits = _ThreadLimits(threads)
-        target_type, classes = _target(estimator, name)
+        found = answers(estimator, name)
+        self._ask = found.ask
         _use_threads(estimator, threads)
         # `feature_names_in_` is missing where an array was fitted: then other names are taken in their order.
         names = getattr(estimator, "feature_names_in_", None)
@@ -81,10 +80,10 @@ class SklearnModel:
         names = list(map(str, names)) if names is not None else [f"x{i}" for i in range(_width(estimator, name))]
         self.info = ModelInfo(
             format="sklearn",
-            target_type=target_type,
+            target_type=found.target_type,
             features=features(estimator, names),
-            class_labels=classes,
-            outputs=1 if classes is None else len(classes),
+            class_labels=found.labels,
+            outputs=found.outputs,
         )
         self.info = replace(self.info, features=self._with_nullability(name))
 
@@ -99,10 +98,7 @@ class SklearnModel:
         data = frame(arrays, names) if self._named else self._matrix(arrays, names)
         self._limits.apply()
         with predicting("scikit-learn"):
-            if self.info.class_labels is None:
-                answer = self._estimator.predict(data)
-            else:
-                answer = self._estimator.predict_proba(data)
+            answer = self._ask(data)
         return as_values(answer, len(arrays[0]))
 
     def _matrix(self, arrays: list[pa.Array], names: list[str]) -> Any:
@@ -184,48 +180,6 @@ def _read_pickle(path: Path, trusted: bool) -> Any:
             if versions:
                 raise RuntimeError(f"{type(exc).__name__}: {exc}. {versions[0]}") from exc
             raise
-
-
-def _target(estimator: Any, name: str) -> tuple[TargetType, tuple[str, ...] | None]:
-    """Return the target type and the class labels. Raises ModelBroken for what cannot be scored."""
-    base = require("sklearn.base", "Loading a scikit-learn model")
-    kind = type(estimator).__name__
-    if not hasattr(estimator, "predict"):
-        raise broken(
-            name, f"it holds an object of the type {kind!r}, which has no `predict`: save the fitted estimator"
-        )
-    if base.is_classifier(estimator) or hasattr(estimator, "predict_proba"):
-        return _classes(estimator, kind, name)
-    if not base.is_regressor(estimator):
-        raise broken(
-            name,
-            f"{kind!r} is neither a classifier nor a regressor, and only those are scored: save one of them",
-        )
-    return TargetType.REGRESSION, None
-
-
-def _classes(estimator: Any, kind: str, name: str) -> tuple[TargetType, tuple[str, ...]]:
-    known = getattr(estimator, "classes_", None)
-    if known is None:
-        raise broken(name, f"{kind!r} is not fitted: save it after `fit`")
-    if not hasattr(estimator, "predict_proba"):
-        raise broken(
-            name,
-            f"{kind!r} gives labels only, no class probabilities: train one that has `predict_proba`, or wrap it in "
-            "`CalibratedClassifierCV`",
-        )
-    if isinstance(known, list) or getattr(known, "ndim", 1) != 1 or _is_multilabel(estimator):
-        raise broken(name, f"{kind!r} predicts several targets, and one is scored at a time: train one model for each")
-    labels = tuple(map(label, known))
-    if len(labels) < 2:
-        raise broken(name, f"{kind!r} knows the class {labels[0]!r} only: train it with rows of every class")
-    if len(set(labels)) < len(labels):
-        raise broken(name, f"{kind!r} has two classes that are written alike: give them distinct labels")
-    return class_target(len(labels)), labels
-
-
-def _is_multilabel(estimator: Any) -> bool:
-    return bool(getattr(estimator, "multilabel_", False) or getattr(estimator, "n_outputs_", 1) > 1)
 
 
 def _width(estimator: Any, name: str) -> int:

@@ -92,7 +92,7 @@ class XGBoostModel:
             format="xgboost",
             target_type=target_type,
             features=_features(booster, self._categories, name),
-            class_labels=labels,
+            class_labels=None if target_type is TargetType.MULTILABEL else labels,
             outputs=classes,
         )
 
@@ -132,7 +132,10 @@ class XGBoostModel:
 
 def _target(objective: str, parameters: JsonObject, name: str) -> tuple[TargetType, int]:
     classes = int(parameters.get("num_class", 0))
-    if int(parameters.get("num_target", 1)) > 1:
+    targets = int(parameters.get("num_target", 1))
+    if targets > 1 and objective == "binary:logistic":
+        return TargetType.MULTILABEL, targets
+    if targets > 1:
         raise broken(name, "it predicts several targets at once, and one is scored at a time: train one model for each")
     if objective == "binary:logistic":
         return TargetType.BINARY, 2

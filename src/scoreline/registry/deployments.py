@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
@@ -164,7 +165,8 @@ def change_settings(store: Store, caller: Caller, deployment_id: str, wanted: Ma
     with store.exclusive("deployments") as connection:
         deployment = get_in(connection, caller, deployment_id)
         require_change(caller, deployment.owner.id, f"deployment {deployment.label!r}")
-        chosen = settings.changed(deployment.settings, wanted, caller, deployment.package.target_type)
+        package = deployment.package
+        chosen = settings.changed(deployment.settings, wanted, caller, package.target_type, package.usual)
         change = table.update().where(table.c.id == deployment_id, table.c.deleted_at.is_(None))
         connection.execute(change.values(settings=settings.to_stored(chosen), updated_at=now()))
         return get_in(connection, caller, deployment_id)
@@ -189,10 +191,17 @@ def check_place(package: Package, environment: Environment | None) -> None:
 
 def serving_document(deployment: Deployment) -> JsonObject:
     """Return the deployment as prediction servers read it."""
+    chosen = deployment.settings
+    usual = settings.boundaries(chosen, deployment.package.usual)
     return packages.serving_document(deployment.package) | {
         "deploymentId": deployment.id,
         "label": deployment.label,
         "status": deployment.status,
+        "associationId": list(chosen.association_id),
+        "associationRequired": chosen.association_required,
+        "boundaries": None if usual is None else asdict(usual),
+        "warn": chosen.warning_enabled,
+        "approval": chosen.approval_status if chosen.approval_enabled else None,
     }
 
 

@@ -126,9 +126,9 @@ def _outputs(request: PackageRequest, info: ModelInfo) -> int:
     kind = request.target_type or info.target_type
     if kind is TargetType.BINARY:
         return 2
-    if kind is TargetType.MULTICLASS:
+    if kind in (TargetType.MULTICLASS, TargetType.MULTILABEL, TargetType.CLUSTERING):
         return len(request.class_names or info.class_labels or ()) or 2
-    return 1
+    return 0 if kind is TargetType.TEXT_GENERATION else 1
 
 
 def _with_value(feature: Feature) -> Feature:

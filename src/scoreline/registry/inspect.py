@@ -119,7 +119,7 @@ def _read(artifact: Artifact, answer: JsonObject) -> ModelInfo:
         raise Conflict(
             f"The prediction server's answer about {artifact.filename!r} is not understood ({exc!r})."
         ) from exc
-    if info.class_labels is not None and len(info.class_labels) != max(outputs, 2):
+    if info.class_labels is not None and len(info.class_labels) != outputs:
         raise InvalidRequest(
             f"The model {artifact.filename!r} names {len(info.class_labels)} classes but gives {outputs} outputs: "
             "it is damaged, or not saved whole.",

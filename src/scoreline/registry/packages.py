@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
-from scoreline.access import Caller, require_write, visible
+from scoreline.access import Caller, require_change, require_write, visible
 from scoreline.access.outside import Outside
 from scoreline.errors import InvalidRequest, NotFound
 from scoreline.registry import agreement, artifacts, foreign, registered, versions
@@ -19,8 +20,11 @@ from scoreline.registry.foreign import Remote
 from scoreline.registry.inspect import inspect
 from scoreline.registry.records import (
     Artifact,
+    Baseline,
     Package,
     Page,
+    extra_from_json,
+    extra_to_json,
     features_from_json,
     features_to_json,
     fetch_page,
@@ -28,7 +32,7 @@ from scoreline.registry.records import (
     prefixed,
     unprefixed,
 )
-from scoreline.registry.request import PackageRequest, parse, required
+from scoreline.registry.request import PackageRequest, parse
 from scoreline.registry.versions import VersionFilters
 from scoreline.store import Store, new_id, now
 from scoreline.store.tables.access import users
@@ -37,6 +41,7 @@ from scoreline.store.tables.registry import packages as table
 from scoreline.types import JsonObject, ModelInfo, TargetType
 
 DEFAULT_THRESHOLD = 0.5
+_MOST_ROWS = 2**53
 
 _uses = deployments.alias("uses")
 _ACTIVE = (
@@ -115,6 +120,32 @@ def create(
         return get_in(connection, caller, package_id)
 
 
+def set_baseline(
+    store: Store, caller: Caller, package_id: str, *, rows: int, lower_quartile: float, upper_quartile: float
+) -> Package:
+    """Keep the quartiles of a regression model's usual predictions; jobs created from now on know them.
+
+    Raises NotFound, Forbidden; InvalidRequest for another target type and for numbers that are no quartiles.
+    """
+    if not 1 <= rows <= _MOST_ROWS:
+        raise InvalidRequest(f"`rows` is a whole number from 1 to {_MOST_ROWS}.", "rows")
+    for name, value in (("lowerQuartile", lower_quartile), ("upperQuartile", upper_quartile)):
+        if not math.isfinite(value):
+            raise InvalidRequest(f"`{name}` is a finite number.", name)
+    if lower_quartile > upper_quartile:
+        raise InvalidRequest("`lowerQuartile` is above `upperQuartile`.", "lowerQuartile")
+    with store.begin() as connection:
+        package = get_in(connection, caller, package_id)
+        require_change(caller, package.owner.id, f"model package {package.name!r}")
+        if package.target_type is not TargetType.REGRESSION:
+            raise InvalidRequest(
+                f"A baseline is for regression models; this model's target type is {package.target_type}."
+            )
+        baseline = Baseline(rows, lower_quartile, upper_quartile)
+        connection.execute(table.update().where(table.c.id == package_id).values(baseline=asdict(baseline)))
+        return get_in(connection, caller, package_id)
+
+
 def get(store: Store, caller: Caller, package_id: str) -> Package:
     """Return a package; raises NotFound."""
     with store.read() as connection:
@@ -190,6 +221,8 @@ def serving_document(package: Package) -> JsonObject:
         "classLabels": None if package.class_labels is None else list(package.class_labels),
         "positiveClass": package.positive_class,
         "threshold": package.threshold,
+        "labelThresholds": list(package.label_thresholds),
+        "extra": extra_to_json(package.extra),
         "features": features_to_json(package.features),
     }
 
@@ -251,6 +284,9 @@ def package_from(row: RowMapping, owner_prefix: str = "u_") -> Package:
         active_deployments=values["active"],
         server=values["server"],
         source=values["source"],
+        label_thresholds=tuple(values["label_thresholds"] or ()),
+        extra=extra_from_json(values["extra"] or ()),
+        baseline=None if values["baseline"] is None else Baseline(**values["baseline"]),
     )
 
 
@@ -273,13 +309,15 @@ def _columns(request: PackageRequest, info: ModelInfo | None, naming: ModelInfo 
     """`naming`: what is said about the input columns."""
     kind = agreement.target_type(request, info)
     labels = agreement.class_labels(request, info, kind)
-    name = request.target_name or (None if info is None else info.target_name)
+    threshold = DEFAULT_THRESHOLD if request.threshold is None else request.threshold
     return {
-        "target_name": required(name, "target.name", "name the column that the model predicts (`--target`)"),
-        "target_type": kind,
+        "target_name": agreement.target_name(request, info, kind),
+        "target_type": agreement.stored_type(kind),
         "class_labels": None if labels is None else list(labels),
         "positive_class": agreement.positive_class(request, labels, kind),
-        "threshold": DEFAULT_THRESHOLD if request.threshold is None else request.threshold,
+        "threshold": threshold,
+        "label_thresholds": agreement.label_thresholds(request, labels, kind, threshold),
+        "extra": extra_to_json(agreement.extra_outputs(request, info)) or None,
         "features": features_to_json(agreement.features(request, naming)),
     }
 

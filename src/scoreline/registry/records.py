@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from scoreline.registry.settings import DeploymentSettings
-from scoreline.types import ExtraOutput, Feature, FeatureType, JsonObject, ModelInfo, TargetType
+from scoreline.types import Boundaries, ExtraOutput, Feature, FeatureType, JsonObject, ModelInfo, TargetType
 
 T = TypeVar("T")
 
@@ -71,12 +71,36 @@ class RegisteredModel:
 
 
 @dataclass(frozen=True, slots=True)
+class Baseline:
+    """The quartiles of a regression model's predictions of `rows` rows that are usual for it.
+
+    lower, upper: one and a half times the distance of the quartiles beyond them; predictions farther out are outliers.
+    """
+
+    rows: int
+    lower_quartile: float
+    upper_quartile: float
+
+    @property
+    def lower(self) -> float:
+        """The boundary below."""
+        return self.lower_quartile - 1.5 * (self.upper_quartile - self.lower_quartile)
+
+    @property
+    def upper(self) -> float:
+        """The boundary above."""
+        return self.upper_quartile + 1.5 * (self.upper_quartile - self.lower_quartile)
+
+
+@dataclass(frozen=True, slots=True)
 class Package:
     """One immutable version of a registered model. Without `artifact` it describes a model that lives elsewhere.
 
     server: the foreign server that has the model, if that can be asked: `id`, `kind`, `url` and `options`.
-    class_labels are in the order of the model's outputs; positive_class is set for binary targets only. description:
-    the client's `modelDescription`; model_id: what the client calls the model; source: the client's `sourceMeta`.
+    target_name may be empty. class_labels are in the order of the model's outputs; positive_class is set for binary
+    targets only. label_thresholds: of a multilabel target whose labels differ, in the order of the labels. extra:
+    columns beside the predictions. description: the client's `modelDescription`; model_id: what it calls the model;
+    source: the client's `sourceMeta`.
     """
 
     id: str
@@ -102,6 +126,14 @@ class Package:
     active_deployments: int = 0
     server: JsonObject | None = None
     source: JsonObject | None = None
+    label_thresholds: tuple[float, ...] = ()
+    extra: tuple[ExtraOutput, ...] = ()
+    baseline: Baseline | None = None
+
+    @property
+    def usual(self) -> Boundaries | None:
+        """Between which its predictions usually are; None without a baseline."""
+        return None if self.baseline is None else Boundaries(self.baseline.lower, self.baseline.upper)
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,7 @@ def _validation(deployment: Deployment, package: Package, caller: Caller) -> Val
         "targetType": _target_type(deployment.package, package),
         "target": _target(deployment.package, package),
         "targetClasses": _classes(deployment.package, package),
+        "extraOutputs": _extra(deployment.package, package),
         "predictionThreshold": _threshold(deployment.package, package),
         "features": _features(deployment.package, package),
         "featureDataTypes": _feature_types(deployment.package, package),
@@ -187,6 +188,16 @@ def _classes(old: Package, new: Package) -> Check:
         shown = _names(new.class_labels or ())
         return Check(WARNING, f"The classes come in another order, so output columns do: {shown}.")
     return Check(PASSING, "Both models have the same classes.")
+
+
+def _extra(old: Package, new: Package) -> Check:
+    return _verdict(
+        old.extra == new.extra,
+        "Both models give the same columns beside their predictions.",
+        f"The columns beside the predictions become {_names([each.name for each in new.extra]) or 'none'}; they were "
+        f"{_names([each.name for each in old.extra]) or 'none'}.",
+        otherwise=WARNING,
+    )
 
 
 def _threshold(old: Package, new: Package) -> Check:

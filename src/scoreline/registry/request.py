@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from scoreline.errors import InvalidRequest
-from scoreline.types import Feature, FeatureType, JsonObject, TargetType
+from scoreline.types import ExtraOutput, Feature, FeatureType, JsonObject, TargetType
 
 T = TypeVar("T")
 
@@ -44,6 +44,8 @@ _FIELDS = (
     "tags",
     "features",
     "positiveClass",
+    "labelThresholds",
+    "extraOutputs",
     "server",
     *_NOT_BUILT,
 )
@@ -62,7 +64,7 @@ class ServerRequest:
 
 @dataclass(frozen=True, slots=True)
 class PackageRequest:
-    """What was asked for; None where nothing was said. features: by name, in the order given."""
+    """What was asked for; None where nothing was said. features, extra and label_thresholds are by name."""
 
     name: str
     artifact: str | None
@@ -80,6 +82,8 @@ class PackageRequest:
     registered_model_tags: tuple[JsonObject, ...]
     tags: tuple[JsonObject, ...]
     server: ServerRequest | None = None
+    extra: dict[str, ExtraOutput] = field(default_factory=dict)
+    label_thresholds: dict[str, float] = field(default_factory=dict)
 
 
 def parse(body: Mapping[str, Any]) -> PackageRequest:
@@ -112,6 +116,8 @@ def parse(body: Mapping[str, Any]) -> PackageRequest:
         registered_model_tags=tags(body.get("registeredModelTags"), "registeredModelTags"),
         tags=tags(body.get("tags"), "tags"),
         server=_server(body, description),
+        extra=_extra(body.get("extraOutputs")),
+        label_thresholds=_label_thresholds(object_of(body, "labelThresholds")),
     )
 
 
@@ -239,7 +245,7 @@ def _class_names(target: Mapping[str, Any]) -> tuple[str, ...] | None:
     count = target.get("classCount")
     if value is None and count is None:
         return None
-    names = _list(value, field, lambda item: isinstance(item, str) and item != "", "texts, one for each class")
+    names = _list(value, field, lambda item: isinstance(item, str), "texts, one for each class")
     if len(set(names)) != len(names):
         raise InvalidRequest(f"`{field}` names a class twice.", field)
     if count is not None and count != len(names):
@@ -251,22 +257,42 @@ def _class_names(target: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 def _features(value: Any) -> dict[str, Feature]:
     """Read features: an object of name and type, or a list of objects with `name`, `type` and perhaps `nullable`."""
+    found = _typed(value, "features", ("nullable",))
+    for name, (_kind, item) in found.items():
+        if not isinstance(item.get("nullable", True), bool):
+            raise InvalidRequest(f"`nullable` is true or false: that of the feature {name!r} is wrong.", "features")
+    return {name: Feature(name, kind, item.get("nullable", True)) for name, (kind, item) in found.items()}
+
+
+def _extra(value: Any) -> dict[str, ExtraOutput]:
+    """Read columns beside the predictions, in the same two forms."""
+    return {name: ExtraOutput(name, kind) for name, (kind, _item) in _typed(value, "extraOutputs", ()).items()}
+
+
+def _typed(value: Any, field: str, further: tuple[str, ...]) -> dict[str, tuple[FeatureType, JsonObject]]:
+    """Return the type of each named column, and all that was said of it."""
     if value is None:
         return {}
     if isinstance(value, Mapping):
         value = [{"name": name, "type": kind} for name, kind in value.items()]
 
     def good(item: Any) -> bool:
-        return isinstance(item, dict) and {"name", "type"} <= set(item) <= {"name", "type", "nullable"}
+        return isinstance(item, dict) and {"name", "type"} <= set(item) <= {"name", "type", *further}
 
-    features: dict[str, Feature] = {}
-    for item in _list(value, "features", good, "objects with `name`, `type` and perhaps `nullable`"):
-        name, kind, nullable = item["name"], item["type"], item.get("nullable", True)
-        if not isinstance(name, str) or not name or name in features or not isinstance(nullable, bool):
-            raise InvalidRequest(f"`features` names each column once, as a text: {name!r} is wrong.", "features")
+    words = " and perhaps ".join(("`name`, `type`", *(f"`{name}`" for name in further)))
+    found: dict[str, tuple[FeatureType, JsonObject]] = {}
+    for item in _list(value, field, good, f"objects with {words}"):
+        name, kind = item["name"], item["type"]
+        if not isinstance(name, str) or not name or name in found:
+            raise InvalidRequest(f"`{field}` names each column once, as a text: {name!r} is wrong.", field)
         if kind not in list(FeatureType):
             raise InvalidRequest(
-                f"The type of feature {name!r} is one of {', '.join(FeatureType)}, not {kind!r}.", "features"
+                f"The type of {name!r} in `{field}` is one of {', '.join(FeatureType)}, not {kind!r}.", field
             )
-        features[name] = Feature(name, FeatureType(kind), nullable)
-    return features
+        found[name] = (FeatureType(kind), item)
+    return found
+
+
+def _label_thresholds(values: Mapping[str, Any]) -> dict[str, float]:
+    found = {label: threshold(value, "labelThresholds") for label, value in values.items()}
+    return {label: value for label, value in found.items() if value is not None}

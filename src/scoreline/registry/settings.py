@@ -14,7 +14,7 @@ from scoreline.access import Caller
 from scoreline.errors import Forbidden, InvalidRequest, NotFound
 from scoreline.registry.request import LONGEST_NAME, check_known, object_of
 from scoreline.store.tables.registry import deployments as table
-from scoreline.types import JsonObject, TargetType
+from scoreline.types import Boundaries, JsonObject, TargetType
 
 APPROVED = "APPROVED"
 PENDING = "PENDING"
@@ -117,10 +117,23 @@ def document(settings: DeploymentSettings) -> JsonObject:
     }
 
 
+def boundaries(settings: DeploymentSettings, usual: Boundaries | None) -> Boundaries | None:
+    """Return beyond what a prediction is an outlier: as was said, else the model's own (`usual`), if it has such."""
+    if settings.warning_lower is not None or settings.warning_upper is not None:
+        return Boundaries(settings.warning_lower, settings.warning_upper)
+    return usual
+
+
 def changed(
-    current: DeploymentSettings, wanted: Mapping[str, Any], caller: Caller, target_type: TargetType
+    current: DeploymentSettings,
+    wanted: Mapping[str, Any],
+    caller: Caller,
+    target_type: TargetType,
+    usual: Boundaries | None = None,
 ) -> DeploymentSettings:
     """Return the settings after a change: any of the sections of `document`; what is left out stays as it is.
+
+    usual: the boundaries of the model's own predictions.
 
     Raises InvalidRequest, naming the setting: unknown, wrong, or on for a feature that is not built; Forbidden when
     somebody else than an admin approves.
@@ -130,7 +143,7 @@ def changed(
         if name in _FEATURES and value is not None:
             _refuse_unbuilt(name, document(current)[name], value)
     result = _association(current, object_of(wanted, "associationId"))
-    result = _warning(result, object_of(wanted, "predictionWarning"), target_type)
+    result = _warning(result, object_of(wanted, "predictionWarning"), target_type, usual)
     return _approval(result, object_of(wanted, "approval"), caller)
 
 
@@ -177,13 +190,15 @@ def _named(name: Any) -> bool:
     return isinstance(name, str) and bool(name.strip()) and len(name) <= LONGEST_NAME
 
 
-def _warning(current: DeploymentSettings, wanted: Mapping[str, Any], target_type: TargetType) -> DeploymentSettings:
+def _warning(
+    current: DeploymentSettings, wanted: Mapping[str, Any], target_type: TargetType, usual: Boundaries | None
+) -> DeploymentSettings:
     check_known(wanted, ("enabled", "customBoundaries"), "predictionWarning.", "setting")
     field = "predictionWarning.customBoundaries"
     if "customBoundaries" in wanted:  # null, too, says something: the boundaries of the model
-        boundaries = object_of(wanted, "customBoundaries", field)
-        check_known(boundaries, ("upper", "lower"), f"{field}.", "setting")
-        upper, lower = (_number(boundaries.get(name), f"{field}.{name}") for name in ("upper", "lower"))
+        custom = object_of(wanted, "customBoundaries", field)
+        check_known(custom, ("upper", "lower"), f"{field}.", "setting")
+        upper, lower = (_number(custom.get(name), f"{field}.{name}") for name in ("upper", "lower"))
         if upper is not None and lower is not None and lower > upper:
             raise InvalidRequest(f"`{field}` is empty: lower is {lower!r}, above upper, {upper!r}.", field)
         current = replace(current, warning_upper=upper, warning_lower=lower)
@@ -191,20 +206,20 @@ def _warning(current: DeploymentSettings, wanted: Mapping[str, Any], target_type
     if enabled is not None:
         current = replace(current, warning_enabled=enabled)
     if wanted and current.warning_enabled:
-        _check_warning(current, target_type, field)
+        _check_warning(boundaries(current, usual), target_type, field)
     return current
 
 
-def _check_warning(settings: DeploymentSettings, target_type: TargetType, field: str) -> None:
+def _check_warning(found: Boundaries | None, target_type: TargetType, field: str) -> None:
     if target_type is not TargetType.REGRESSION:
         raise InvalidRequest(
             f"predictionWarning is for regression models; this deployment's target type is {target_type}.",
             "predictionWarning",
         )
-    if settings.warning_upper is None and settings.warning_lower is None:
+    if found is None:
         raise InvalidRequest(
             f"predictionWarning needs `{field}`: nothing is known of the model's usual predictions, so it has no "
-            "boundaries of its own.",
+            "boundaries of its own; `scoreline deploy --baseline FILE.csv` gives a model such.",
             field,
         )
 

@@ -8,7 +8,7 @@ import time
 
 import pyarrow as pa
 
-from scoreline.errors import ScoringError, WrongAnswer
+from scoreline.errors import InvalidRequest, ScoringError, WrongAnswer
 from scoreline.scorers import datarobot
 from scoreline.scorers.foreign import CSV, ForeignScorer, Learned, csv_body, fingerprint
 from scoreline.scorers.transport import Reply
@@ -95,7 +95,10 @@ class DrumScorer(ForeignScorer):
         document = reply.document()
         if "drumVersion" not in document and "targetType" not in document:
             raise WrongAnswer(f"The {self.where} is no DRUM server: its /info/ says neither version nor target type.")
-        kind = _KINDS.get(str(document.get("targetType", "")).replace("_", "").casefold())
+        said = str(document.get("targetType", ""))
+        kind = _KINDS.get(said.replace("_", "").casefold())
+        if said and kind is None:
+            raise InvalidRequest(f"DRUM models of type {said} have no rows and columns to score.", "target.type")
         found = document.get("classLabels")
         own = tuple(map(str, found)) if isinstance(found, list) and found else None
         pair = document.get("negativeClassLabel"), document.get("positiveClassLabel")

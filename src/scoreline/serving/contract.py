@@ -148,6 +148,12 @@ def _predict(name: str) -> JsonObject:
             "schema": {"type": "array", "items": _TEXT},
         },
         {"name": "passthroughColumnsSet", "in": "query", "schema": {"const": "all"}},
+        {
+            "name": "predictionWarningEnabled",
+            "in": "query",
+            "description": "Mark outliers, or do not; without it, the deployment's setting decides.",
+            "schema": {"enum": [value for value in query.FLAGS if value]},
+        },
         *(
             {
                 "name": parameter,

@@ -10,6 +10,8 @@ from typing import Any
 
 from scoreline.errors import ServerUnavailable
 from scoreline.types import (
+    Boundaries,
+    ExtraOutput,
     Feature,
     FeatureType,
     JsonObject,
@@ -37,7 +39,10 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A model package as the API describes it to prediction servers."""
+    """A model package as the API describes it to prediction servers.
+
+    boundaries: of usual predictions, for requests that ask for warnings.
+    """
 
     package_id: str
     artifact: str
@@ -45,6 +50,7 @@ class Package:
     plan: ScoringPlan
     label: str = ""
     active: bool = True
+    boundaries: Boundaries | None = None
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Package:
@@ -57,6 +63,14 @@ class Package:
                 class_labels=tuple(document.get("classLabels") or ()),
                 positive_class=document.get("positiveClass"),
                 threshold=float(0.5 if document.get("threshold") is None else document["threshold"]),
+                label_thresholds=tuple(map(float, document.get("labelThresholds") or ())),
+                extra=tuple(
+                    ExtraOutput(str(item["name"]), FeatureType(item["type"])) for item in document.get("extra") or ()
+                ),
+                association_id=tuple(document.get("associationId") or ()),
+                association_required=bool(document.get("associationRequired")),
+                outliers=_boundaries(document) if document.get("warn") else None,
+                approval=document.get("approval"),
             )
             return cls(
                 package_id=str(document["packageId"]),
@@ -65,12 +79,18 @@ class Package:
                 plan=plan,
                 label=str(document.get("label") or document.get("deploymentId") or ""),
                 active=str(document.get("status") or "active").lower() == "active",
+                boundaries=_boundaries(document),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ServerUnavailable(
                 f"The prediction server cannot read the API's description of a model package ({error!r}); "
                 "run the same version of both."
             ) from None
+
+
+def _boundaries(document: Mapping[str, Any]) -> Boundaries | None:
+    found = document.get("boundaries")
+    return None if found is None else Boundaries(found.get("lower"), found.get("upper"))
 
 
 @dataclass(frozen=True, slots=True)

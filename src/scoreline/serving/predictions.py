@@ -20,7 +20,7 @@ from scoreline.serving.callers import require_package
 from scoreline.serving.documents import Package
 from scoreline.serving.predictor import Predictor
 from scoreline.serving.web import HttpError
-from scoreline.types import Scores, ScoringPlan
+from scoreline.types import Scores, ScoringPlan, TargetType
 
 _SHOWN = 3
 _LARGE = 8 << 20
@@ -34,7 +34,7 @@ async def predict(request: Request) -> Response:
     caller = await predictor.callers.authenticate(request.headers.get("authorization"))
     package = await predictor.deployment(request.path_params["deployment_id"], caller)
     require_package(caller, package.package_id, listed=False)
-    plan = _plan(package, query.passthrough(request.query_params.multi_items()))
+    plan = _plan(package, query.read(request.query_params.multi_items()))
     async with predictor.admission():
         rows = await _rows(request, predictor, plan)
         scores, hit = await _score(request, predictor, package, rows)
@@ -71,10 +71,19 @@ class _Rows:
     columns: OutputColumns
 
 
-def _plan(package: Package, passthrough: tuple[str, ...] | str) -> ScoringPlan:
+def _plan(package: Package, asked: query.Asked) -> ScoringPlan:
     if not package.active:
         raise InvalidRequest(f"Deployment {package.label!r} is inactive; activate it to get predictions.")
-    return dataclasses.replace(package.plan, passthrough=passthrough)
+    plan = dataclasses.replace(package.plan, passthrough=asked.passthrough)
+    if asked.warnings is None:
+        return plan
+    if asked.warnings and (plan.target_type is not TargetType.REGRESSION or package.boundaries is None):
+        raise InvalidRequest(
+            "predictionWarningEnabled is for regression models with boundaries: set customBoundaries in the "
+            "deployment's predictionWarning setting, or give its model package a baseline.",
+            "predictionWarningEnabled",
+        )
+    return dataclasses.replace(plan, outliers=package.boundaries if asked.warnings else None)
 
 
 async def _rows(request: Request, predictor: Predictor, plan: ScoringPlan) -> _Rows:

@@ -29,6 +29,16 @@ class Labels(mlflow.pyfunc.PythonModel):
         return np.where(model_input["rooms"] > 3, "yes", "no")
 
 
+class Explained(mlflow.pyfunc.PythonModel):
+    """A prediction, and what else there is to say."""
+
+    def predict(self, context, model_input, params=None):
+        rooms = model_input["rooms"]
+        note = [None if count == 1 else f"{count} rooms" for count in rooms]
+        columns = {"low": rooms - 0.5, "Prediction": rooms * 1.5, "count": rooms, "large": rooms > 3, "note": note}
+        return pd.DataFrame(columns)
+
+
 class Counted(mlflow.pyfunc.PythonModel):
     """Whole numbers: classes or counts, who knows."""
 

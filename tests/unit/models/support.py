@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from scoreline import models
 from scoreline.types import FeatureType, ModelInfo
 
 ARROW = {
@@ -43,6 +44,11 @@ def batch(frame: pd.DataFrame, info: ModelInfo) -> pa.RecordBatch:
             values = [None if value is None else str(value) for value in values]
         arrays.append(pa.array(values, ARROW[feature.type]))
     return pa.RecordBatch.from_arrays(arrays, [feature.name for feature in info.features])
+
+
+def values(model, given: pa.RecordBatch) -> np.ndarray:
+    """The numbers that a model gives, whatever else it gives."""
+    return models.scores(model, given).values  # noqa: PD011 -- no DataFrame
 
 
 def kinds(info: ModelInfo) -> dict[str, str]:

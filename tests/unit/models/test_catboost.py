@@ -80,16 +80,23 @@ def test_boolean_labels(tmp_path):
 
 
 def test_other_losses_are_refused_in_words(tmp_path):
-    frame, yes_no, _three, score = table()
+    frame, _yes_no, _three, score = table()
     ranker = cb.CatBoost({**QUIET, "loss_function": "YetiRank"})
     ranker.fit(frame[["age", "rooms"]], score, group_id=np.zeros(len(frame), int)).save_model(tmp_path / "rank.cbm")
     with pytest.raises(ModelBroken, match=r"'rank.cbm'.*'YetiRank'"):
         models.load(tmp_path / "rank.cbm", trusted=False)
-    both = np.column_stack([yes_no == "yes", score > 0]).astype(int)
-    multilabel = cb.CatBoostClassifier(loss_function="MultiLogloss", **QUIET).fit(frame[["age"]], both)
-    multilabel.save_model(tmp_path / "multi.cbm")
-    with pytest.raises(ModelBroken, match="'MultiLogloss'"):
-        models.load(tmp_path / "multi.cbm", trusted=False)
+
+
+@pytest.mark.parametrize("loss", ["MultiLogloss", "MultiCrossEntropy"])
+def test_labels(tmp_path, loss):
+    frame, yes_no, _three, score = table()
+    three = np.column_stack([yes_no == "yes", score > 0, score > 1]).astype(int)
+    own = cb.CatBoostClassifier(loss_function=loss, **QUIET).fit(frame[["age", "rooms"]], three)
+    own.save_model(tmp_path / "labels.cbm")
+    model = models.load(tmp_path / "labels.cbm", trusted=False)
+    assert (model.info.target_type, model.info.class_labels, model.info.outputs) == (TargetType.MULTILABEL, None, 3)
+    expected = own.predict(frame[["age", "rooms"]], prediction_type="Probability")
+    np.testing.assert_allclose(model.predict(batch(frame, model.info)), expected, rtol=0, atol=1e-12)
 
 
 def test_several_threads_at_once(tmp_path):

@@ -16,7 +16,7 @@ import yaml
 from scoreline import models
 from scoreline.errors import DataRefused, ModelBroken
 from scoreline.types import TargetType
-from tests.unit.models.support import batch, kinds, table
+from tests.unit.models.support import batch, kinds, table, values
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -167,7 +167,7 @@ def test_pyfunc_numbers(tmp_path, custom):
     assert (model.info.target_type, model.info.outputs) == (TargetType.REGRESSION, 1)
     assert kinds(model.info) == {"age": "numeric", "city": "text", "rooms": "integer"}
     expected = frame.age.fillna(0) * 2 + frame.rooms + frame.city.str.len()
-    np.testing.assert_allclose(model.predict(batch(frame, model.info))[:, 0], expected, rtol=1e-12)
+    np.testing.assert_allclose(values(model, batch(frame, model.info))[:, 0], expected, rtol=1e-12)
 
 
 def test_pyfunc_probabilities_name_their_classes(tmp_path, custom):
@@ -176,14 +176,37 @@ def test_pyfunc_probabilities_name_their_classes(tmp_path, custom):
     model = models.load(path, trusted=True)
     assert (model.info.target_type, model.info.class_labels) == (TargetType.BINARY, ("no", "yes"))
     share = 1 / (1 + np.exp(-frame.rooms / 3))
-    np.testing.assert_allclose(model.predict(batch(frame, model.info))[:, 1], share, rtol=1e-12)
+    np.testing.assert_allclose(values(model, batch(frame, model.info))[:, 1], share, rtol=1e-12)
 
 
-def test_pyfunc_labels_are_refused_in_words(tmp_path, custom):
+def test_pyfunc_texts_leave_the_target_type_open(tmp_path, custom):
     frame, _yes, _three, _score = table()
     path = saved("pyfunc", None, tmp_path / "m", frame[["rooms"]], None, python_model=custom.Labels())
-    with pytest.raises(ModelBroken, match=r"'m' cannot be used: it gives labels only, no probabilities.*`predict`"):
-        models.load(path, trusted=True)
+    model = models.load(path, trusted=True)
+    assert (model.info.target_type, model.info.outputs) == (None, 0)
+    found = models.scores(model, batch(frame, model.info))
+    assert found.text.to_pylist() == ["yes" if rooms > 3 else "no" for rooms in frame.rooms]
+    assert values(model, batch(frame, model.info)).shape == (len(frame), 0)
+
+
+def test_pyfunc_with_columns_beside_the_prediction(tmp_path, custom):
+    frame, _yes, _three, _score = table()
+    path = saved("pyfunc", None, tmp_path / "m", frame[["rooms"]], None, python_model=custom.Explained())
+    model = models.load(path, trusted=True)
+    assert (model.info.target_type, model.info.outputs) == (TargetType.REGRESSION, 1)
+    assert [(each.name, each.type) for each in model.info.extra] == [
+        ("low", "numeric"),
+        ("count", "integer"),
+        ("large", "boolean"),
+        ("note", "text"),
+    ]
+    found = models.scores(model, batch(frame, model.info))
+    assert values(model, batch(frame, model.info))[:, 0].tolist() == [rooms * 1.5 for rooms in frame.rooms]
+    low, count, large, note = (column.to_pylist() for column in found.extra)
+    assert low == [rooms - 0.5 for rooms in frame.rooms]
+    assert count == frame.rooms.tolist()
+    assert large == [bool(rooms > 3) for rooms in frame.rooms]
+    assert note == [None if rooms == 1 else f"{rooms} rooms" for rooms in frame.rooms]
 
 
 def test_pyfunc_whole_numbers_leave_the_target_type_open(tmp_path, custom):
@@ -223,12 +246,12 @@ def test_pyfunc_narrow_types_and_dates(tmp_path, custom):
     model = models.load(path, trusted=True)
     assert kinds(model.info) == {"n": "integer", "x": "numeric", "b": "boolean", "day": "text"}
     given = batch(data.assign(day=["2026-03-04", "2026-03-05"]), model.info)
-    np.testing.assert_array_equal(model.predict(given), [[5], [7]])
+    np.testing.assert_array_equal(values(model, given), [[5], [7]])
     with pytest.raises(DataRefused, match="'n': 4294967296 is beyond 32 bits") as caught:
-        model.predict(given.set_column(0, "n", pa.array([1, 2**32])))
+        values(model, given.set_column(0, "n", pa.array([1, 2**32])))
     assert caught.value.row == 1
     with pytest.raises(DataRefused, match="someday"):
-        model.predict(given.set_column(3, "day", pa.array(["2026-03-04", "someday"])))
+        values(model, given.set_column(3, "day", pa.array(["2026-03-04", "someday"])))
 
 
 def test_pyfunc_with_an_array_signature(tmp_path, custom):
@@ -237,7 +260,7 @@ def test_pyfunc_with_an_array_signature(tmp_path, custom):
     model = models.load(path, trusted=True)
     assert kinds(model.info) == {"x0": "numeric", "x1": "numeric"}
     given = pa.RecordBatch.from_arrays([pa.array([1.0, 3.0]), pa.array([2.0, 4.0])], ["x0", "x1"])
-    np.testing.assert_array_equal(model.predict(given), [[3.0], [7.0]])
+    np.testing.assert_array_equal(values(model, given), [[3.0], [7.0]])
 
 
 def test_folders_written_by_older_versions(tmp_path):

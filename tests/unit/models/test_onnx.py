@@ -154,10 +154,17 @@ def test_softmax_network_without_labels(tmp_path):
     ],
 )
 def test_graphs_that_cannot_be_scored_are_refused_in_words(tmp_path, shape, words):
-    node = helper.make_node("Abs", ["X"], ["Y"])
+    node = helper.make_node("Exp", ["X"], ["Y"])
     path = written(tmp_path / "m.onnx", node, [tensor("X", shape)], [tensor("Y", shape)])
     with pytest.raises(ModelBroken, match=rf"'m.onnx' cannot be used.*{words}"):
         models.load(path, trusted=False)
+
+
+def test_numbers_that_may_be_those_of_labels(tmp_path):
+    node = helper.make_node("Sigmoid", ["X"], ["P"])
+    path = written(tmp_path / "m.onnx", node, [tensor("X", [None, 3])], [tensor("P", [None, 3])])
+    model = models.load(path, trusted=False)
+    assert (model.info.target_type, model.info.class_labels, model.info.outputs) == (None, None, 3)
 
 
 def test_labels_only_and_anomaly_scores(tmp_path):

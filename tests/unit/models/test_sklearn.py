@@ -11,24 +11,22 @@ import pyarrow as pa
 import pytest
 import skops.io
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.cluster import KMeans
+from sklearn.cluster import DBSCAN
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor, make_column_transformer
 from sklearn.ensemble import (
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
-    IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
     VotingClassifier,
 )
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
-from sklearn.svm import LinearSVC
 
 from scoreline import models
 from scoreline.errors import DataRefused, ModelBroken
@@ -251,10 +249,7 @@ def test_the_check_at_registration_uses_known_categories(tmp_path):
 @pytest.mark.parametrize(
     ("estimator", "words"),
     [
-        (LinearSVC(), "gives labels only.*CalibratedClassifierCV"),
-        (RidgeClassifier(), "gives labels only"),
-        (KMeans(2), "neither a classifier nor a regressor"),
-        (IsolationForest(n_estimators=3), "neither a classifier nor a regressor"),
+        (DBSCAN(), "no `predict`"),
         (StandardScaler(), "no `predict`"),
     ],
 )
@@ -278,7 +273,7 @@ def test_unfitted_and_one_class_and_several_targets(tmp_path):
     one = RandomForestClassifier(2).fit(frame[["rooms"]], ["same"] * len(frame))
     with pytest.raises(ModelBroken, match="the class 'same' only"):
         models.load(saved(one, tmp_path / "b.pkl"), trusted=True)
-    both = RandomForestClassifier(2).fit(frame[["rooms"]], np.column_stack([frame.member, frame.rooms > 3]))
+    both = RandomForestClassifier(2).fit(frame[["rooms"]], np.column_stack([frame.member, frame.rooms % 3]))
     with pytest.raises(ModelBroken, match="several targets"):
         models.load(saved(both, tmp_path / "c.pkl"), trusted=True)
     two = MultiOutputRegressor(LinearRegression()).fit(frame[["rooms"]], np.column_stack([score, score]))
@@ -291,7 +286,7 @@ def test_threads_reach_every_estimator_inside(tmp_path):
     members = [("f", RandomForestClassifier(3, n_jobs=-1)), ("g", RandomForestClassifier(3, n_jobs=7))]
     own = VotingClassifier(members, voting="soft", n_jobs=-1).fit(frame[["rooms"]], yes_no)
     model = models.load(saved(own, tmp_path / "model.pkl"), trusted=True, threads=1)
-    inner = model._estimator
+    inner = model._ask.__self__
     assert [inner.n_jobs, *(estimator.n_jobs for estimator in inner.estimators_)] == [1, 1, 1]
 
 

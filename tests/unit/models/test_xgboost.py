@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import joblib
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -170,6 +171,22 @@ def test_objectives_without_probabilities_are_refused(tmp_path, objective):
     xgb.train({**SMALL, "objective": objective}, train, 2).save_model(tmp_path / "m.json")
     with pytest.raises(ModelBroken, match=f"'m.json'.*'{objective}'"):
         models.load(tmp_path / "m.json", trusted=False)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_labels(tmp_path, wrapped):
+    frame, yes_no, _three, score = table()
+    own = xgb.XGBClassifier(n_estimators=3, max_depth=2).fit(
+        frame[["age", "rooms"]], np.column_stack([yes_no == "yes", score > 0, score > 1]).astype(int)
+    )
+    if wrapped:
+        joblib.dump(own, tmp_path / "m.joblib")
+    else:
+        own.save_model(tmp_path / "m.json")
+    model = models.load(tmp_path / ("m.joblib" if wrapped else "m.json"), trusted=wrapped)
+    assert (model.info.target_type, model.info.class_labels, model.info.outputs) == (TargetType.MULTILABEL, None, 3)
+    expected = own.predict_proba(frame[["age", "rooms"]])
+    np.testing.assert_allclose(model.predict(batch(frame, model.info)), expected, rtol=0, atol=1e-7)
 
 
 def test_several_targets_are_refused(tmp_path):

@@ -8,12 +8,15 @@ from hypothesis import strategies as st
 from scoreline.errors import InvalidRequest
 from scoreline.registry import agreement
 from scoreline.registry.request import parse
-from scoreline.types import Feature, FeatureType, ModelInfo, TargetType
+from scoreline.types import ExtraOutput, Feature, FeatureType, ModelInfo, TargetType
 
 B, M, R = TargetType.BINARY, TargetType.MULTICLASS, TargetType.REGRESSION
 SILENT = ModelInfo("sklearn", None, ())
 BINARY = ModelInfo("lightgbm", B, (Feature("a", FeatureType.NUMERIC), Feature("b", FeatureType.TEXT)), outputs=2)
 THREE = ModelInfo("lightgbm", M, (), ("a", "b", "c"), outputs=3)
+TEXTS = ModelInfo("mlflow", None, (), outputs=0)
+LABELS = ModelInfo("sklearn", TargetType.MULTILABEL, (), outputs=2)
+CLUSTERS = ModelInfo("sklearn", TargetType.CLUSTERING, (), ("Cluster 1", "Cluster 2", "Cluster 3"), outputs=3)
 
 
 def asked(features=None, positive=None, **target):
@@ -31,6 +34,16 @@ def asked(features=None, positive=None, **target):
         ("Regression", SILENT, R),
         ("Multiclass", replace(SILENT, outputs=3), M),
         ("Binary", replace(SILENT, outputs=2), B),
+        ("textgeneration", TEXTS, TargetType.TEXT_GENERATION),
+        ("anomaly", SILENT, TargetType.ANOMALY),
+        ("Anomaly", replace(SILENT, target_type=R), TargetType.ANOMALY),
+        ("Regression", replace(SILENT, target_type=TargetType.ANOMALY), R),
+        ("Multilabel", replace(SILENT, outputs=3), TargetType.MULTILABEL),
+        ("Multilabel", replace(THREE, format="mlflow"), TargetType.MULTILABEL),
+        (None, LABELS, TargetType.MULTILABEL),
+        (None, CLUSTERS, TargetType.CLUSTERING),
+        ("Multiclass", CLUSTERS, TargetType.CLUSTERING),
+        ("clustering", THREE, TargetType.CLUSTERING),
     ],
 )
 def test_target_type(wanted, info, expected):
@@ -44,7 +57,15 @@ def test_target_type(wanted, info, expected):
         ("Binary", THREE, "model predicts Multiclass"),
         (None, SILENT, "does not say"),
         (None, None, "does not say"),
-        ("Anomaly", SILENT, "cannot be scored yet"),
+        ("Unstructured", SILENT, "cannot be scored"),
+        ("AgenticWorkflow", SILENT, "cannot be scored"),
+        (None, TEXTS, "gives texts.*TextGeneration.*probability"),
+        ("Binary", TEXTS, "gives a text"),
+        ("TextGeneration", SILENT, "1 outputs"),
+        ("Anomaly", replace(SILENT, outputs=2), "2 outputs"),
+        ("Multilabel", THREE, "predicts Multiclass"),
+        ("Clustering", replace(SILENT, target_type=R), "predicts Regression"),
+        ("Binary", replace(CLUSTERS, outputs=2), "predicts Clustering"),
         ("Binary", SILENT, "1 outputs"),
         ("Regression", replace(SILENT, outputs=2), "2 outputs"),
         ("Multiclass", SILENT, "1 outputs"),
@@ -109,6 +130,87 @@ def test_a_class_never_gets_the_name_of_another(names):
 @pytest.mark.parametrize("names", list(permutations("abc")))
 def test_any_order_of_the_models_own_labels_is_the_models_order(names):
     assert agreement.class_labels(asked(classNames=list(names)), THREE, M) == ("a", "b", "c")
+
+
+def test_clusters_are_classes_without_a_target_name():
+    kind = agreement.target_type(asked(type="Multiclass"), CLUSTERS)
+    assert agreement.stored_type(kind) is M
+    assert agreement.target_name(asked(), CLUSTERS, kind) == ""
+    assert agreement.class_labels(asked(), CLUSTERS, kind) == ("Cluster 1", "Cluster 2", "Cluster 3")
+    assert agreement.class_labels(asked(classNames=["a", "b", "c"]), CLUSTERS, kind) == ("a", "b", "c")
+    one = replace(CLUSTERS, class_labels=("Cluster 1",), outputs=1)
+    assert agreement.class_labels(asked(), one, kind) == ("Cluster 1",)
+    named = asked(name="segment")
+    assert agreement.target_type(named, CLUSTERS) is M
+    assert agreement.target_name(named, CLUSTERS, M) == "segment"
+    with pytest.raises(InvalidRequest, match=r"no `target.name`"):
+        agreement.target_type(asked(type="Clustering", name="segment"), CLUSTERS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "needed"),
+    [
+        (R, True),
+        (B, True),
+        (M, True),
+        (TargetType.TEXT_GENERATION, True),
+        (TargetType.ANOMALY, False),
+        (TargetType.MULTILABEL, False),
+        (TargetType.CLUSTERING, False),
+    ],
+)
+def test_which_targets_need_a_name(kind, needed):
+    assert agreement.target_name(asked(name="y"), None, kind) == "y"
+    if not needed:
+        assert agreement.target_name(asked(), None, kind) == ""
+        return
+    with pytest.raises(InvalidRequest, match="--target"):
+        agreement.target_name(asked(), None, kind)
+
+
+def test_labels_need_names_and_may_have_thresholds_of_their_own():
+    with pytest.raises(InvalidRequest, match="does not name its labels"):
+        agreement.class_labels(asked(), LABELS, TargetType.MULTILABEL)
+    labels = agreement.class_labels(asked(classNames=["red", ""]), LABELS, TargetType.MULTILABEL)
+    assert labels == ("red", "")
+
+    def thresholds(kind=TargetType.MULTILABEL, **given):
+        return agreement.label_thresholds(parse({"name": "m", "labelThresholds": given}), labels, kind, 0.4)
+
+    assert thresholds() is None
+    assert thresholds(red=0.9) == [0.9, 0.4]
+    assert thresholds(red=0, **{"": 1}) == [0.0, 1.0]
+    for chosen, kind, words in (
+        ({"blue": 0.5}, TargetType.MULTILABEL, "'blue'.*'red', ''"),
+        ({"red": 0.5}, M, "has no labels"),
+        ({"red": 1.5}, TargetType.MULTILABEL, "from 0 to 1"),
+    ):
+        with pytest.raises(InvalidRequest, match=words) as caught:
+            thresholds(kind, **chosen)
+        assert caught.value.field == "labelThresholds"
+
+
+def test_columns_beside_the_predictions():
+    note, count = ExtraOutput("note", FeatureType.TEXT), ExtraOutput("count", FeatureType.NUMERIC)
+    info = replace(SILENT, extra=(note, count))
+    whole = ExtraOutput("count", FeatureType.INTEGER)
+    server = {"kind": "drum", "url": "http://127.0.0.1:1"}
+
+    def extra(found, given=None, **more):
+        return agreement.extra_outputs(parse({"name": "m", "extraOutputs": given, **more}), found)
+
+    assert extra(info) == (note, count)
+    assert extra(info, {"count": "integer"}) == (note, whole)
+    assert extra(info, [{"name": "count", "type": "integer"}]) == (note, whole)
+    assert extra(SILENT, {"count": "integer", "note": "text"}, server=server) == (whole, note)
+    with pytest.raises(InvalidRequest, match=r"'other'.*'note', 'count'"):
+        extra(info, {"other": "text"})
+    with pytest.raises(InvalidRequest, match="gives none"):
+        extra(SILENT, {"note": "text"})
+    for wrong in ({"note": "words"}, [{"name": "note"}], [{"name": "a", "type": "text", "nullable": True}], "note"):
+        with pytest.raises(InvalidRequest) as caught:
+            extra(info, wrong)
+        assert caught.value.field == "extraOutputs"
 
 
 def test_positive_class():

@@ -57,6 +57,8 @@ def test_the_document_for_prediction_servers(store, people, inspected):
         "classLabels": ["no", "yes"],
         "positiveClass": "yes",
         "threshold": 0.5,
+        "labelThresholds": [],
+        "extra": [],
         "features": [
             {"name": "age", "type": "numeric", "nullable": True},
             {"name": "carrier", "type": "text", "nullable": True},

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from scoreline.errors import InvalidRequest
-from scoreline.serving.query import passthrough
+from scoreline.serving.query import read
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from scoreline.serving.query import passthrough
     ],
 )
 def test_passthrough(given, wanted):
-    assert passthrough(given) == wanted
+    assert read(given).passthrough == wanted
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,6 @@ def test_passthrough(given, wanted):
         ("maxExplanations", "all"),
         ("thresholdHigh", "0.5"),
         ("explanationAlgorithm", "shap"),
-        ("predictionWarningEnabled", "true"),
         ("forecastPoint", "2020-01-01"),
         ("excludeAdjustedPredictions", "false"),
         ("decimalsNumber", "3"),
@@ -35,12 +34,21 @@ def test_passthrough(given, wanted):
 )
 def test_what_is_not_built_is_refused_by_name(name, value):
     with pytest.raises(InvalidRequest, match=f"{name}={value} is not supported yet"):
-        passthrough([(name, value)])
+        read([(name, value)])
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"), [(None, None), ("", None), ("true", True), ("True", True), ("1", True), ("false", False)]
+)
+def test_warnings(value, wanted):
+    assert read([] if value is None else [("predictionWarningEnabled", value)]).warnings is wanted
+    with pytest.raises(InvalidRequest, match="only true and false"):
+        read([("predictionWarningEnabled", "perhaps")])
 
 
 def test_unknown_names_are_refused_as_the_documents_say():
     with pytest.raises(InvalidRequest) as refused:
-        passthrough([("wd", "1")])
+        read([("wd", "1")])
     assert refused.value.message == "'wd': wd is not allowed key"
     with pytest.raises(InvalidRequest, match="only 'all'"):
-        passthrough([("passthroughColumnsSet", "some")])
+        read([("passthroughColumnsSet", "some")])

@@ -289,14 +289,24 @@ class Capabilities(TypedDict):
 
 
 class Target(TypedDict):
-    """What a model predicts."""
+    """What a model predicts. Clusters are a Multiclass target without a name."""
 
-    name: str
+    name: str | None
     type: str
     classNames: list[str] | None
     classCount: int | None
     predictionThreshold: float | None
     predictionProbabilitiesColumn: str | None
+
+
+class Baseline(TypedDict):
+    """Quartiles of a regression model's predictions of rows that are usual for it, and the boundaries that follow."""
+
+    rows: int
+    lowerQuartile: float
+    upperQuartile: float
+    lower: float
+    upper: float
 
 
 class Package(TypedDict):
@@ -327,6 +337,9 @@ class Package(TypedDict):
     trusted: bool
     server: JsonObject | None
     positiveClass: str | None
+    labelThresholds: dict[str, float] | None
+    extraOutputs: list[JsonObject]
+    baseline: Baseline | None
     features: list[JsonObject]
 
 
@@ -335,7 +348,7 @@ class DeployedModel(TypedDict):
 
     id: str
     type: str
-    targetName: str
+    targetName: str | None
     targetType: str
     projectId: str | None
     projectName: str | None

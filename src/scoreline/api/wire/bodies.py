@@ -32,6 +32,10 @@ _FEATURE = _object(
     "type",
 )
 
+_EXTRA = _object(
+    {"name": {"type": "string", "minLength": 1}, "type": {"enum": [kind.value for kind in FeatureType]}}, "name", "type"
+)
+
 PACKAGE: JsonObject = {
     "type": "object",
     "title": "NewPackage",
@@ -41,7 +45,7 @@ PACKAGE: JsonObject = {
             {
                 "name": _NAME,
                 "type": {"enum": [*(kind.value for kind in TargetType), None]},
-                "classNames": {"type": ["array", "null"], "items": {"type": "string", "minLength": 1}},
+                "classNames": {"type": ["array", "null"], "items": {"type": "string"}},
                 "classCount": {"type": ["integer", "null"], "description": "The number of `classNames`."},
                 "predictionThreshold": {**_NUMBER, "minimum": 0, "maximum": 1},
                 "predictionProbabilitiesColumn": {"type": ["string", "null"]},
@@ -78,6 +82,20 @@ PACKAGE: JsonObject = {
             ],
         },
         "positiveClass": _NAME,
+        "labelThresholds": {
+            "type": ["object", "null"],
+            "additionalProperties": {**_NUMBER, "minimum": 0, "maximum": 1},
+            "description": "Thresholds of a multilabel target's labels, where they differ from `predictionThreshold`.",
+        },
+        "extraOutputs": {
+            "description": "Columns that the model gives beside its predictions, in the forms of `features`; only a "
+            "model on another server has to be asked for them.",
+            "anyOf": [
+                {"type": "array", "items": _EXTRA | {"type": "object"}},
+                {"type": "object", "additionalProperties": {"enum": [kind.value for kind in FeatureType]}},
+                {"type": "null"},
+            ],
+        },
         "server": _object(
             {
                 "kind": {"enum": list(FOREIGN)},

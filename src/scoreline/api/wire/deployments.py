@@ -177,7 +177,7 @@ def deployment_document(deployment: Deployment, caller: Caller) -> answers.Deplo
         "model": {
             "id": package.model_id,
             "type": package.format or "External model",
-            "targetName": package.target_name,
+            "targetName": package.target_name or None,
             "targetType": package.target_type.value,
             "projectId": None,
             "projectName": None,

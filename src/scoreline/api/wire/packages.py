@@ -11,12 +11,22 @@ from scoreline.api.paging import Paging
 from scoreline.api.wire import answers
 from scoreline.api.wire.base import Time, Wire, timestamp
 from scoreline.api.wire.people import may_change, member
-from scoreline.registry.records import Artifact, Environment, Package, RegisteredModel, features_to_json, info_to_json
+from scoreline.registry.records import (
+    Artifact,
+    Baseline,
+    Environment,
+    Package,
+    RegisteredModel,
+    extra_to_json,
+    features_to_json,
+    info_to_json,
+)
 from scoreline.registry.uses import Use
 from scoreline.registry.versions import VersionFilters
 from scoreline.types import JsonObject, TargetType
 
 _EXTERNAL = "external"
+_THRESHOLDS = (TargetType.BINARY, TargetType.MULTILABEL)
 _Direction = Literal["asc", "desc"]
 
 
@@ -98,6 +108,14 @@ class UseQuery(Paging):
     sort_direction: _Direction = "desc"
 
 
+class NewBaseline(Wire):
+    """Quartiles of a regression model's predictions of rows that are usual for it."""
+
+    rows: int = Field(ge=1, description="How many rows were scored.")
+    lower_quartile: float
+    upper_quartile: float
+
+
 class ModelChange(Wire):
     """What may be changed of a registered model."""
 
@@ -132,11 +150,11 @@ def _server(package: Package) -> JsonObject | None:
 def package_document(package: Package, caller: Caller) -> answers.Package:
     """Return a package; the client needs every one of these objects, empty or not."""
     target: answers.Target = {
-        "name": package.target_name,
+        "name": package.target_name or None,
         "type": package.target_type.value,
         "classNames": None if package.class_labels is None else list(package.class_labels),
         "classCount": None if package.class_labels is None else len(package.class_labels),
-        "predictionThreshold": package.threshold if package.target_type is TargetType.BINARY else None,
+        "predictionThreshold": package.threshold if package.target_type in _THRESHOLDS else None,
         "predictionProbabilitiesColumn": None,
     }
     return {
@@ -164,7 +182,7 @@ def package_document(package: Package, caller: Caller) -> answers.Package:
         "modelKind": {
             "isTimeSeries": False,
             "isMultiseries": False,
-            "isUnsupervisedLearning": False,
+            "isUnsupervisedLearning": _unsupervised(package),
             "isAnomalyDetectionModel": package.target_type is TargetType.ANOMALY,
             "isFeatureDiscovery": False,
             "isCombinedModel": False,
@@ -183,6 +201,9 @@ def package_document(package: Package, caller: Caller) -> answers.Package:
         "trusted": package.trusted,
         "server": _server(package),
         "positiveClass": package.positive_class,
+        "labelThresholds": _label_thresholds(package),
+        "extraOutputs": extra_to_json(package.extra),
+        "baseline": None if package.baseline is None else _baseline(package.baseline),
         "features": features_to_json(package.features),
     }
 
@@ -191,6 +212,27 @@ def _execution(package: Package) -> str:
     if package.artifact is None:
         return _EXTERNAL
     return "dedicated" if package.source is None else "custom_inference_model"
+
+
+def _unsupervised(package: Package) -> bool:
+    clusters = package.target_type is TargetType.MULTICLASS and not package.target_name
+    return clusters or package.target_type is TargetType.ANOMALY
+
+
+def _label_thresholds(package: Package) -> dict[str, float] | None:
+    if not package.label_thresholds:
+        return None
+    return dict(zip(package.class_labels or (), package.label_thresholds, strict=True))
+
+
+def _baseline(baseline: Baseline) -> answers.Baseline:
+    return {
+        "rows": baseline.rows,
+        "lowerQuartile": baseline.lower_quartile,
+        "upperQuartile": baseline.upper_quartile,
+        "lower": baseline.lower,
+        "upper": baseline.upper,
+    }
 
 
 def model_document(model: RegisteredModel) -> answers.RegisteredModel:
@@ -203,7 +245,7 @@ def model_document(model: RegisteredModel) -> answers.RegisteredModel:
         "createdBy": member(model.owner),
         "modifiedAt": timestamp(model.modified_at),
         "modifiedBy": None,
-        "target": {"name": model.target_name, "type": model.target_type.value},
+        "target": {"name": model.target_name or None, "type": model.target_type.value},
         "lastVersionNum": model.last_version,
         "isArchived": model.archived_at is not None,
         "tags": list(model.tags),

@@ -64,7 +64,13 @@ packages = sa.Table(
     sa.Column("class_labels", Json, nullable=True),
     sa.Column("positive_class", Text(), nullable=True),
     sa.Column("threshold", sa.Float(53), nullable=False),
+    # Of a multilabel target whose labels have different ones, in the order of the labels.
+    sa.Column("label_thresholds", Json, nullable=True),
     sa.Column("features", Json, nullable=False),
+    # What the model gives beside its predictions: names and types.
+    sa.Column("extra", Json, nullable=True),
+    # Quartiles of usual predictions.
+    sa.Column("baseline", Json, nullable=True),
     sa.Column("model_id", Text(), nullable=False),
     sa.Column("description", Json, nullable=False),
     sa.Column("tags", Json, nullable=False),
