@@ -42,6 +42,7 @@ _TRIES = 8
 _LONGEST_PAUSE = 5.0
 _END_SECONDS = 30.0
 _WARNING = "Warning: "  # lines of a job's log that tell a person to look begin so
+_JOIN_SECONDS = 1.0
 _FINAL = ("COMPLETED", "ABORTED")
 
 
@@ -171,14 +172,15 @@ class _Run:
         self._view = view
         self._over = threading.Event()
         self._upload_error: ScorelineError | None = None
+        self._given_up = False  # aborted because of that
+        self._threads = [
+            threading.Thread(target=work, name=work.__name__, daemon=True) for work in (self._upload, self._watch)
+        ]
 
     def go(self) -> JsonObject:
         """Upload and download at once; return the finished job's document."""
-        threads = [
-            threading.Thread(target=work, name=work.__name__, daemon=True) for work in (self._upload, self._watch)
-        ]
         try:
-            for thread in threads:
+            for thread in self._threads:
                 thread.start()
             return self._finish()
         except BaseException:
@@ -187,6 +189,7 @@ class _Run:
         finally:
             self._over.set()
             self._data.close()
+            self._join()
 
     def _finish(self) -> JsonObject:
         try:
@@ -216,8 +219,10 @@ class _Run:
             time.sleep(0.05)
 
     def _reason(self, job: JsonObject) -> ScorelineError:
+        self._over.set()
+        self._join()
         error = self._upload_error
-        if error is not None and (isinstance(error, SourceError) or not job.get("statusDetails")):
+        if error is not None and (self._given_up or isinstance(error, SourceError) or not job.get("statusDetails")):
             return error
         return ScorelineError(one_line(f"Job {self._id} was aborted: {job['statusDetails']}", 2000))
 
@@ -229,7 +234,25 @@ class _Run:
         except ScorelineError as error:
             self._upload_error = error
             if not isinstance(error, RunStopped):
-                self._abort()
+                self._give_up()
+
+    def _join(self) -> None:
+        """Let the threads say their last, for a moment: what they use is closed after this."""
+        for thread in self._threads:
+            thread.join(_JOIN_SECONDS)
+
+    def _give_up(self) -> None:
+        """Abort the job as soon as the server hears it; else it would wait long for data that nobody sends."""
+        while True:
+            try:
+                self._api.delete(f"batchPredictions/{self._id}/")
+                self._given_up = True
+            except ServerUnavailable:
+                if not self._over.wait(_LOOK_SECONDS):
+                    continue
+            except ScorelineError:
+                pass  # it is over, for a reason of its own
+            return
 
     def _watch(self) -> None:
         while not self._over.wait(_LOOK_SECONDS):
