@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
@@ -191,17 +190,11 @@ def check_place(package: Package, environment: Environment | None) -> None:
 
 def serving_document(deployment: Deployment) -> JsonObject:
     """Return the deployment as prediction servers read it."""
-    chosen = deployment.settings
-    usual = settings.boundaries(chosen, deployment.package.usual)
     return packages.serving_document(deployment.package) | {
         "deploymentId": deployment.id,
         "label": deployment.label,
         "status": deployment.status,
-        "associationId": list(chosen.association_id),
-        "associationRequired": chosen.association_required,
-        "boundaries": None if usual is None else asdict(usual),
-        "warn": chosen.warning_enabled,
-        "approval": chosen.approval_status if chosen.approval_enabled else None,
+        **settings.serving_document(deployment.settings, deployment.package.usual),
     }
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection, RowMapping
 from scoreline.access import Caller, require_change, require_write, visible
 from scoreline.access.outside import Outside
 from scoreline.errors import InvalidRequest, NotFound
-from scoreline.registry import agreement, artifacts, foreign, registered, versions
+from scoreline.registry import agreement, artifacts, foreign, registered, settings, versions
 from scoreline.registry.foreign import Remote
 from scoreline.registry.inspect import inspect
 from scoreline.registry.records import (
@@ -224,6 +224,7 @@ def serving_document(package: Package) -> JsonObject:
         "labelThresholds": list(package.label_thresholds),
         "extra": extra_to_json(package.extra),
         "features": features_to_json(package.features),
+        **settings.serving_document(settings.DeploymentSettings(), package.usual),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -122,6 +122,18 @@ def boundaries(settings: DeploymentSettings, usual: Boundaries | None) -> Bounda
     if settings.warning_lower is not None or settings.warning_upper is not None:
         return Boundaries(settings.warning_lower, settings.warning_upper)
     return usual
+
+
+def serving_document(settings: DeploymentSettings, usual: Boundaries | None) -> JsonObject:
+    """Return what prediction servers read of settings."""
+    found = boundaries(settings, usual)
+    return {
+        "associationId": list(settings.association_id),
+        "associationRequired": settings.association_required,
+        "boundaries": None if found is None else asdict(found),
+        "warn": settings.warning_enabled,
+        "approval": settings.approval_status if settings.approval_enabled else None,
+    }
 
 
 def changed(

@@ -53,7 +53,6 @@ def test_the_document_for_prediction_servers(store, people, package):
     deployments.set_status(store, people.ann, made.id, "inactive")
     document = deployments.serving_document(deployments.get(store, people.predictor, made.id))
     own = {"deploymentId": made.id, "label": "flights", "status": "inactive"}
-    own |= {"associationId": [], "associationRequired": False, "boundaries": None, "warn": False, "approval": None}
     assert document == packages.serving_document(package) | own
 
 

@@ -63,6 +63,11 @@ def test_the_document_for_prediction_servers(store, people, inspected):
             {"name": "age", "type": "numeric", "nullable": True},
             {"name": "carrier", "type": "text", "nullable": True},
         ],
+        "associationId": [],
+        "associationRequired": False,
+        "boundaries": None,
+        "warn": False,
+        "approval": None,
     }
 
 
