@@ -51,13 +51,15 @@ class FeatureType(StrEnum):
 class Feature:
     """One input column of a model.
 
-    nullable: whether the model takes rows without a value here. example: a value that the model knows, for the check
-    at registration; None where any value will do. It is no part of what the feature is.
+    nullable: whether the model takes rows without a value here. optional: whether the source may lack the column,
+    because the model declares so. example: a value that the model knows, for the check at registration; None where any
+    value will do. It is no part of what the feature is.
     """
 
     name: str
     type: FeatureType
     nullable: bool = True
+    optional: bool = False
     example: str | float | None = field(default=None, compare=False, repr=False)
 
 

@@ -206,11 +206,12 @@ def test_failed_rows_are_listed(server: Served, deployment: str, tmp_path: Path)
     assert names(tmp_path) == ["bad.csv", "in.csv", "out.csv"]
 
 
-def test_warnings_of_a_job_are_told(server: Served, deployment: str, tmp_path: Path) -> None:
+def test_a_missing_model_column_ends_the_job_in_words(server: Served, deployment: str, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("id,age\n1,2\n")
     done = scoreline("score", "in.csv", "-o", "out.csv", "--deployment", deployment, env=server.env, cwd=tmp_path)
-    assert done.returncode == 0
-    assert done.stderr.startswith("The header lacks the model's column 'income'")
+    assert done.returncode == 1
+    assert "the model needs the column 'income'" in done.stderr
+    assert names(tmp_path) == ["in.csv"]
 
 
 def test_an_unknown_job_is_told(server: Served) -> None:

@@ -424,7 +424,7 @@ def test_serving_documents(api):
     assert document["packageId"] == api.package_id
     assert document["classLabels"] == ["no", "yes"]
     assert document["positiveClass"] == "yes"
-    assert document["features"][0] == {"name": "x", "type": "numeric", "nullable": True}
+    assert document["features"][0] == {"name": "x", "type": "numeric", "nullable": True, "optional": False}
     package = internal(api, "GET", f"packages/{api.package_id}/").json()
     assert package == document | {"deploymentId": None, "label": package["label"], "status": "active"}
     assert internal(api, "GET", path).status_code == 404

@@ -78,7 +78,7 @@ def _declared(feature: Feature, column: Column) -> Feature:
     whole = column.type in (FeatureType.INTEGER, FeatureType.BOOLEAN)
     # In MLflow a column of whole numbers cannot hold gaps, required or not; a required one of others may.
     nullable = feature.nullable and not (whole and column.required)
-    return Feature(column.name, column.type, nullable, feature.example)
+    return Feature(column.name, column.type, nullable, not column.required, feature.example)
 
 
 def _match(features: tuple[Feature, ...], columns: tuple[Column, ...], name: str) -> list[Column]:

@@ -43,7 +43,9 @@ class PyfuncModel:
         self._columns = declared
         self._lock = threading.Lock()  # whose code this is may not have thought of threads
         whole = (FeatureType.INTEGER, FeatureType.BOOLEAN)
-        features = tuple(Feature(c.name, c.type, not (c.type in whole and c.required)) for c in declared)
+        features = tuple(
+            Feature(c.name, c.type, not (c.type in whole and c.required), not c.required) for c in declared
+        )
         self.info = ModelInfo("mlflow", None, features)
         answer = self._first_answer(path)
         # The signature's outputs say too little: what the model gives is seen from its answer.

@@ -37,7 +37,7 @@ class ChunkParser:
     """Reads chunks of a source with the columns `header`; used by several threads at once.
 
     warnings: lines for the job log. Raises SourceError when the header lacks columns that the model needs: those that
-    take rows without a value may be absent, but not all columns of a model.
+    it declares as optional may be absent, but not all columns of a model.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class ChunkParser:
         """Return the types of the model's columns that are absent and may be. Raises SourceError for others."""
         absent = cast.missing(header, features)
         gone = [feature for feature in features if feature.name in set(absent)]
-        if len(absent) == len(features) > 0 or not all(feature.nullable for feature in gone):
+        if len(absent) == len(features) > 0 or not all(feature.optional for feature in gone):
             raise SourceError(cast.missing_message(absent))
         if absent:
             self.warnings.append(cast.absent_message(absent))

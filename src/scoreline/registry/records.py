@@ -328,12 +328,17 @@ def extra_from_json(items: Iterable[Mapping[str, Any]]) -> tuple[ExtraOutput, ..
 
 def features_to_json(features: tuple[Feature, ...]) -> list[JsonObject]:
     """Return features as JSON."""
-    return [{"name": f.name, "type": f.type.value, "nullable": f.nullable} for f in features]
+    return [{"name": f.name, "type": f.type.value, "nullable": f.nullable, "optional": f.optional} for f in features]
 
 
 def features_from_json(items: list[Mapping[str, Any]]) -> tuple[Feature, ...]:
     """Read features from JSON; raises KeyError, TypeError or ValueError."""
     return tuple(
-        Feature(str(item["name"]), FeatureType(item["type"]), nullable=bool(item.get("nullable", True)))
+        Feature(
+            str(item["name"]),
+            FeatureType(item["type"]),
+            nullable=bool(item.get("nullable", True)),
+            optional=bool(item.get("optional", False)),
+        )
         for item in items
     )

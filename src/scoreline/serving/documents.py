@@ -128,7 +128,8 @@ def checked_sha256(text: object) -> str:
 
 def feature_from_json(item: Mapping[str, Any]) -> Feature:
     """A feature from its JSON form. Raises KeyError or ValueError."""
-    return Feature(str(item["name"]), FeatureType(item["type"]), nullable=bool(item.get("nullable", True)))
+    nullable, optional = bool(item.get("nullable", True)), bool(item.get("optional", False))
+    return Feature(str(item["name"]), FeatureType(item["type"]), nullable, optional)
 
 
 def info_to_json(info: ModelInfo) -> JsonObject:
@@ -137,7 +138,12 @@ def info_to_json(info: ModelInfo) -> JsonObject:
         "format": info.format,
         "targetType": info.target_type.value if info.target_type else None,
         "features": [
-            {"name": feature.name, "type": feature.type.value, "nullable": feature.nullable}
+            {
+                "name": feature.name,
+                "type": feature.type.value,
+                "nullable": feature.nullable,
+                "optional": feature.optional,
+            }
             for feature in info.features
         ],
         "classLabels": None if info.class_labels is None else list(info.class_labels),

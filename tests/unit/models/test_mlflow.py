@@ -344,3 +344,21 @@ def test_code_beside_a_pickled_model(tmp_path):
     model = models.load(folder, trusted=True)
     given = pa.RecordBatch.from_arrays([pa.array([1.0, 2.0])], ["x0"])
     np.testing.assert_array_equal(model.predict(given), [[3.0], [6.0]])
+
+
+def test_columns_that_the_signature_does_not_require_are_optional(tmp_path):
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    frame, yes_no, _three, _score = table()
+    data = frame[["age", "rooms"]].astype({"rooms": float})
+    own = lgb.LGBMClassifier(n_estimators=4, min_child_samples=5, verbose=-1, n_jobs=1).fit(data, yes_no)
+    columns = [ColSpec("double", "age"), ColSpec("double", "rooms", required=False)]
+    path = tmp_path / "m"
+    mlflow = pytest.importorskip("mlflow")
+    mlflow.lightgbm.save_model(own, path=str(path), signature=ModelSignature(Schema(columns)), pip_requirements=[])
+    loaded = models.load(path, trusted=False)
+    assert {f.name: (f.nullable, f.optional) for f in loaded.info.features} == {
+        "age": (True, False),
+        "rooms": (True, True),
+    }

@@ -161,13 +161,14 @@ def test_other_dialect():
 
 def test_missing_model_columns_are_all_named():
     with pytest.raises(SourceError, match="the 3 columns 'n', 'b', 't'"):
-        parser((), header=("x", "z"), features=[replace(feature, nullable=False) for feature in FEATURES])
+        parser((), header=("x", "z"))
     with pytest.raises(SourceError, match="the 4 columns"):
         parser((), header=("x;n;b;t",))
 
 
-def test_columns_that_may_be_empty_may_be_absent():
-    it = parser(("id",), header=("id", "x"))
+def test_columns_that_the_model_declares_as_optional_may_be_absent():
+    features = [FEATURES[0], *(replace(feature, optional=True) for feature in FEATURES[1:])]
+    it = parser(("id",), header=("id", "x"), features=features)
     parsed = it.parse(b"1,1.5\n2,\n3\n")
     assert parsed.batch.to_pydict() == {"x": [1.5, None, None], "n": [None] * 3, "b": [None] * 3, "t": [None] * 3}
     assert parsed.errors == {2: "expected 2 fields, found 1"}

@@ -215,9 +215,10 @@ def test_what_the_header_lacks_is_said_before_anything_is_written():
         assert it.scorer.calls == []
 
 
-def test_a_model_column_that_may_be_empty_may_be_absent():
+def test_a_model_column_that_is_optional_may_be_absent():
     """Not seen as a fault of the rows, but told."""
-    plan = replace(PLAN, features=(*PLAN.features, Feature("w", FeatureType.TEXT), Feature("n", FeatureType.INTEGER)))
+    more = (Feature("w", FeatureType.TEXT, optional=True), Feature("n", FeatureType.INTEGER, optional=True))
+    plan = replace(PLAN, features=(*PLAN.features, *more))
     seen = []
 
     class Looking(DoublingScorer):
@@ -232,7 +233,7 @@ def test_a_model_column_that_may_be_empty_may_be_absent():
     assert len(it.progress.lines) == 1
     assert "lacks the model's 2 columns 'w', 'n'" in it.progress.lines[0]
     assert it.progress.lines == [f"Warning: {warning}" for warning in done.warnings]
-    needed = replace(plan, features=(*plan.features, Feature("m", FeatureType.NUMERIC, nullable=False)))
+    needed = replace(plan, features=(*plan.features, Feature("m", FeatureType.NUMERIC)))
     it = Setting("id,x\na,1\n", plan=needed)
     with pytest.raises(SourceError, match="the 3 columns 'w', 'n', 'm'"):
         it.run()

@@ -60,8 +60,8 @@ def test_the_document_for_prediction_servers(store, people, inspected):
         "labelThresholds": [],
         "extra": [],
         "features": [
-            {"name": "age", "type": "numeric", "nullable": True},
-            {"name": "carrier", "type": "text", "nullable": True},
+            {"name": "age", "type": "numeric", "nullable": True, "optional": False},
+            {"name": "carrier", "type": "text", "nullable": True, "optional": False},
         ],
         "associationId": [],
         "associationRequired": False,

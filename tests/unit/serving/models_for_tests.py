@@ -17,8 +17,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 
 FEATURES = [
-    {"name": "x", "type": "numeric", "nullable": True},
-    {"name": "z", "type": "numeric", "nullable": True},
+    {"name": "x", "type": "numeric", "nullable": True, "optional": False},
+    {"name": "z", "type": "numeric", "nullable": True, "optional": False},
 ]
 CRASH, HANG, RAISE, SLOW, EXIT = 666.0, 667.0, 668.0, 669.0, 670.0
 FORK, FORK_AND_END, JUNK, CLOSE = 671.0, 672.0, 673.0, 674.0

@@ -216,6 +216,7 @@ class Feature(TypedDict):
     name: str
     type: str
     nullable: bool
+    optional: bool
 
 
 class Artifact(TypedDict):
