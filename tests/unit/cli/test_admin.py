@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from scoreline import access
-from scoreline.access import tokens
+from scoreline.access import tokens, users
+from scoreline.access.vault import Vault
 from scoreline.cli import app as program
 from scoreline.errors import NotAuthenticated, ScorelineError
 from scoreline.settings import Settings
@@ -124,3 +125,15 @@ def test_a_wrong_folder_is_not_made(tmp_path: Path) -> None:
     assert isinstance(result.exception, ScorelineError)
     assert "--data-dir" in result.exception.message
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_the_master_key_is_changed(folder: Path) -> None:
+    settings = Settings(data_dir=folder)
+    store = Store(settings.store_url)
+    ann = users.create(store, "ann").id
+    secret = Vault(store, settings).seal(ann, "k", {"apiKey": "x"})
+    before = (folder / "master.key").read_text()
+    assert json.loads(call(folder, "secrets", "rotate", "--json").output) == {"resealed": 1}
+    assert (folder / "master.key").read_text() != before
+    assert Vault(store, settings).open(secret, ann, "k") == {"apiKey": "x"}
+    store.dispose()
