@@ -20,9 +20,9 @@ from scoreline.cli.output import show_note
 from scoreline.cli.progress import View, open_view, show_result
 from scoreline.cli.score import STREAM, ScoreWords
 from scoreline.errors import NotFound, RunStopped
-from scoreline.jobs import checks, plans
-from scoreline.jobs.model import Target
+from scoreline.jobs import fitting, plans
 from scoreline.jobs.spec import JobSpec
+from scoreline.jobs.target import Target
 from scoreline.types import JsonObject, ModelInfo, Range, RunTicket, ServerAddress, Snapshot
 
 _THRESHOLD = 0.5
@@ -98,7 +98,7 @@ def _target(path: Path, about: ModelWords, info: ModelInfo) -> Target:
 
 def _ticket(words: ScoreWords, target: Target, source: str, output: str, scratch: str) -> RunTicket:
     spec = JobSpec.from_document({"numConcurrent": _cores(), **words.document()})
-    checks.check_target(spec, target)
+    fitting.check_target(spec, target)
     settings = options.settings()
     return RunTicket(
         job_id=secrets.token_hex(4),

@@ -1,4 +1,4 @@
-"""Whether a job can be done as asked: judged when it is created, so that nothing is accepted and then ignored."""
+"""Whether this version can do what a job asks, judged at its creation, so that nothing is accepted and then ignored."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from scoreline import adapters
 from scoreline.adapters import rooted
 from scoreline.errors import InvalidRequest
-from scoreline.jobs import instances, plans
+from scoreline.jobs import instances
 from scoreline.jobs.fields import Fields
-from scoreline.jobs.model import Target
 from scoreline.jobs.spec import FILE_INTAKE, FILESYSTEM, LOCAL_FILE, JobSpec
-from scoreline.rows.shapes import generated_columns
-from scoreline.types import JsonObject, TargetType
+from scoreline.types import JsonObject
 
 
 def check_built(spec: JobSpec, *, files_open: bool = False) -> None:
@@ -65,35 +63,6 @@ def _check_file(given: JsonObject, field: str, *, files_open: bool) -> None:
 def not_built() -> frozenset[str]:
     """Return the fields that this version refuses unless they ask for nothing."""
     return frozenset(field for field, _ in _not_built(JobSpec()))
-
-
-def check_target(spec: JobSpec, target: Target) -> None:
-    """Raise InvalidRequest, naming the field, when the spec does not fit the model that will score."""
-    for label in spec.include_probabilities_classes:
-        if target.type in plans.CLASSES and label not in target.class_labels:
-            known = ", ".join(repr(known) for known in target.class_labels[:20])
-            raise InvalidRequest(
-                f"includeProbabilitiesClasses names the class {label[:100]!r}, which the model does not have: "
-                f"its classes are {known}.",
-                "includeProbabilitiesClasses",
-            )
-    if spec.prediction_warning_enabled:
-        _check_warning(target)
-    generated_columns(plans.scoring(spec, target))
-
-
-def _check_warning(target: Target) -> None:
-    if target.type is not TargetType.REGRESSION:
-        raise InvalidRequest(
-            f"predictionWarningEnabled is for regression models; this model's target type is {target.type}.",
-            "predictionWarningEnabled",
-        )
-    if target.boundaries is None:
-        raise InvalidRequest(
-            "predictionWarningEnabled needs boundaries: set customBoundaries in the deployment's predictionWarning "
-            "setting, or give its model package a baseline (`scoreline deploy --baseline FILE.csv`).",
-            "predictionWarningEnabled",
-        )
 
 
 def _not_built(spec: JobSpec) -> Iterator[tuple[str, bool]]:

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from scoreline.jobs.spec import JobSpec
+from scoreline.jobs.target import Target
 from scoreline.registry.records import Owner
 from scoreline.store import now
-from scoreline.types import Boundaries, Counts, ExtraOutput, Feature, JsonObject, TargetType
+from scoreline.types import Counts, JsonObject
 
 
 class JobState(StrEnum):
@@ -34,29 +35,6 @@ class UploadState(StrEnum):
     RUNNING = "running"
     DONE = "done"
     BROKEN = "broken"
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a job scores with, as it was when the job was created.
-
-    class_labels are in the order of the outputs. boundaries: beyond them a prediction is an outlier, None where nothing
-    is known; warn: mark outliers unless the job says otherwise. approval: see `ScoringPlan`.
-    """
-
-    name: str
-    type: TargetType
-    features: tuple[Feature, ...]
-    class_labels: tuple[str, ...] = ()
-    positive_class: str | None = None
-    threshold: float = 0.5
-    label_thresholds: tuple[float, ...] = ()
-    extra: tuple[ExtraOutput, ...] = ()
-    association_id: tuple[str, ...] = ()
-    association_required: bool = False
-    boundaries: Boundaries | None = None
-    warn: bool = False
-    approval: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields
 
-from scoreline.jobs.model import Target
 from scoreline.jobs.spec import JobSpec
+from scoreline.jobs.target import Target
 from scoreline.settings import Settings
 from scoreline.types import Boundaries, ErrorPlan, PacePlan, RunLimits, ScoringPlan, TargetType
 

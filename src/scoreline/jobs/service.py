@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from scoreline.access import Caller, require_change, require_write, visible
 from scoreline.access.outside import Outside
 from scoreline.errors import Conflict, Forbidden, InvalidRequest, NotFound
-from scoreline.jobs import checks, instances, repeats, states, subject, uploads
+from scoreline.jobs import checks, fitting, instances, repeats, states, subject, uploads
 from scoreline.jobs import ledger as ledgers
 from scoreline.jobs import store as rows
 from scoreline.jobs.instances import Instance
@@ -61,7 +61,7 @@ def create(
     checks.check_built(spec, files_open=files_open)
     chosen = subject.choose(store, caller, spec)
     target = chosen.target
-    checks.check_target(spec, target)
+    fitting.check_target(spec, target)
     instance = _instance(store, caller, spec, chosen, outside)
     server = instance or chosen.server
     adapts = spec.num_concurrent is None

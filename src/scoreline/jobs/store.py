@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from scoreline.access import Caller, visible
-from scoreline.jobs.model import Job, JobState, Target, UploadState
+from scoreline.jobs.model import Job, JobState, UploadState
 from scoreline.jobs.spec import JobSpec
+from scoreline.jobs.target import Target
 from scoreline.registry.records import (
     Page,
     extra_from_json,

@@ -8,8 +8,8 @@ from sqlalchemy.engine import Connection
 
 from scoreline.access import Caller
 from scoreline.errors import Conflict, InvalidRequest, NotFound
-from scoreline.jobs.model import Target
 from scoreline.jobs.spec import JobSpec
+from scoreline.jobs.target import Target
 from scoreline.registry import deployments, history, packages, servers
 from scoreline.registry.records import Deployment, Package, Server
 from scoreline.registry.settings import DeploymentSettings, boundaries

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from scoreline.models.base import broken, cause
 from scoreline.models.mlflow_folder import MLMODEL
 from scoreline.types import Feature, FeatureType, JsonObject, TargetType
@@ -182,6 +180,8 @@ def _metadata(path: Path) -> JsonObject:
     file = path / METADATA
     if not file.is_file():
         return {}
+    import yaml  # noqa: PLC0415 -- start-up time: most models are no folders
+
     try:
         # As DRUM reads it: a label `yes` is that word.
         document = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506 -- texts only

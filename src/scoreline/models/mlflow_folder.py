@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from scoreline.models.base import broken, cause
 from scoreline.types import JsonObject
 
@@ -29,6 +27,8 @@ class Folder:
 
 def read(path: Path) -> Folder:
     """Read a model folder's description. Raises ModelBroken."""
+    import yaml  # noqa: PLC0415 -- start-up time: most models are no folders
+
     try:
         document = yaml.safe_load((path / MLMODEL).read_text(encoding="utf-8"))
         flavours = dict(document["flavors"])

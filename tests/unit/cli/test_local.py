@@ -8,6 +8,7 @@ import io
 import json
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -182,3 +183,16 @@ def test_interrupting_leaves_no_half_file(folder: Path, number: signal.Signals) 
         assert process.wait(20) == 130
         process.stdin.close()
     assert names(folder) == ["model.txt", "said.txt"]
+
+
+def test_what_only_a_server_needs_is_not_loaded(folder: Path) -> None:
+    """A file of ten rows is scored before SQLAlchemy would be there."""
+    (folder / "in.csv").write_text(tiny.rows(10)[0])
+    words = ["score", "in.csv", "-o", "out.csv", *MODEL]
+    code = f"import sys; from scoreline.cli.app import run; print(run({words}), *sorted(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=folder, env=clean_environment()
+    )
+    result, *loaded = done.stdout.split()
+    assert result == "0", done.stderr
+    assert not {"sqlalchemy", "scoreline.store", "yaml", "httpx2", "fastapi", "pandas"} & set(loaded)

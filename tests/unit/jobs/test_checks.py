@@ -4,9 +4,9 @@ import pytest
 
 from scoreline import adapters
 from scoreline.errors import InvalidRequest
-from scoreline.jobs import checks, plans
-from scoreline.jobs.model import Target
+from scoreline.jobs import checks, fitting, plans
 from scoreline.jobs.spec import JobSpec
+from scoreline.jobs.target import Target
 from scoreline.settings import Settings
 from scoreline.types import Boundaries, ErrorPlan, Feature, FeatureType, RunLimits, TargetType
 from tests.unit.jobs.world import TARGET
@@ -87,10 +87,10 @@ def test_files_of_the_server_need_an_open_folder_and_a_path_in_it():
 
 
 def test_classes_must_be_the_deployments():
-    checks.check_target(spec(includeProbabilitiesClasses=["c", "a"]), MULTICLASS)
-    checks.check_target(spec(includeProbabilitiesClasses=["yes", "yes"]), TARGET)
+    fitting.check_target(spec(includeProbabilitiesClasses=["c", "a"]), MULTICLASS)
+    fitting.check_target(spec(includeProbabilitiesClasses=["yes", "yes"]), TARGET)
     message = refused(
-        "includeProbabilitiesClasses", checks.check_target, spec(includeProbabilitiesClasses=["a", "d"]), MULTICLASS
+        "includeProbabilitiesClasses", fitting.check_target, spec(includeProbabilitiesClasses=["a", "d"]), MULTICLASS
     )
     assert "'d'" in message
     assert "'a', 'b', 'c'" in message
@@ -108,7 +108,7 @@ def test_classes_must_be_the_deployments():
     ],
 )
 def test_options_for_other_targets_are_ignored_and_the_job_log_says_so(target, asked, ignored):
-    checks.check_target(spec(**asked), target)
+    fitting.check_target(spec(**asked), target)
     notes = plans.scoring(spec(**asked), target).notes
     assert [note.split()[0] for note in notes] == ignored
 
@@ -116,7 +116,7 @@ def test_options_for_other_targets_are_ignored_and_the_job_log_says_so(target, a
 @pytest.mark.parametrize("kind", [TargetType.UNSTRUCTURED, TargetType.AGENTIC_WORKFLOW])
 def test_targets_without_output_columns_are_refused(kind):
     with pytest.raises(InvalidRequest, match=kind):
-        checks.check_target(spec(), Target("t", kind, ()))
+        fitting.check_target(spec(), Target("t", kind, ()))
 
 
 USUAL = Boundaries(1.0, 9.0)
@@ -134,18 +134,18 @@ USUAL = Boundaries(1.0, 9.0)
 )
 def test_outliers_are_marked_where_the_job_or_else_the_deployment_says_so(asked, warn, boundaries, outliers):
     target = replace(REGRESSION, warn=warn, boundaries=boundaries)
-    checks.check_target(spec(predictionWarningEnabled=asked), target)
+    fitting.check_target(spec(predictionWarningEnabled=asked), target)
     plan = plans.scoring(spec(predictionWarningEnabled=asked), target)
     assert plan.outliers == outliers
     assert len(plan.notes) == (warn and boundaries is None)
 
 
 def test_outliers_cannot_be_marked_without_boundaries_or_of_classes():
-    message = refused("predictionWarningEnabled", checks.check_target, spec(predictionWarningEnabled=True), REGRESSION)
+    message = refused("predictionWarningEnabled", fitting.check_target, spec(predictionWarningEnabled=True), REGRESSION)
     assert "customBoundaries" in message
     assert "--baseline" in message
     target = replace(MULTICLASS, boundaries=USUAL)
-    message = refused("predictionWarningEnabled", checks.check_target, spec(predictionWarningEnabled=True), target)
+    message = refused("predictionWarningEnabled", fitting.check_target, spec(predictionWarningEnabled=True), target)
     assert "regression" in message
 
 

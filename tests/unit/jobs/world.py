@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from scoreline.access import Caller
 from scoreline.jobs import states
 from scoreline.jobs import store as rows
-from scoreline.jobs.model import Job, JobState, Target, UploadState
+from scoreline.jobs.model import Job, JobState, UploadState
 from scoreline.jobs.spec import JobSpec
+from scoreline.jobs.target import Target
 from scoreline.store import Store, new_id, now
 from scoreline.store.tables import access as access_tables
 from scoreline.store.tables import registry as registry_tables
