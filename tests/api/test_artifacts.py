@@ -154,9 +154,13 @@ def test_a_full_disk_is_told_in_words(api, model, monkeypatch, place):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     if place == "mkdtemp":
-        monkeypatch.setattr("scoreline.api.artifacts.tempfile.mkdtemp", full)
+        monkeypatch.setattr("scoreline.api.scratch.tempfile.mkdtemp", full)
     else:
-        monkeypatch.setattr("scoreline.api.artifacts._Body.write", full)
+
+        async def never_written(*_arguments):
+            full()
+
+        monkeypatch.setattr("scoreline.api.forms.receive", never_written)
     response = send(api, model, filename="model.txt")
     assert response.status_code == 507
     assert "disk is full" in response.json()["message"]

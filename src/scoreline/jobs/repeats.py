@@ -84,12 +84,12 @@ def earlier(store: Store, connection: Connection, caller: Caller, asked: Ask) ->
 def note(connection: Connection, caller: Caller, asked: Ask, job_id: str) -> None:
     """Remember that a request made a job; forget what is too old to come again."""
     moment = now()
-    old = sa.and_(job_requests.c.owner_id == caller.user_id, job_requests.c.asked_at <= moment - KEPT)
+    old = sa.and_(job_requests.c.user_id == caller.user_id, job_requests.c.asked_at <= moment - KEPT)
     connection.execute(job_requests.delete().where(old))
     connection.execute(
         job_requests.insert().values(
             job_id=job_id,
-            owner_id=caller.user_id,
+            user_id=caller.user_id,
             key_hash=asked.key_hash,
             body_hash=asked.body_hash,
             answer=_PENDING,
@@ -109,7 +109,7 @@ def _keyed(connection: Connection, caller: Caller, asked: Ask) -> str | None:
     if asked.key is None:
         return None
     query = sa.select(job_requests.c.job_id, job_requests.c.body_hash).where(
-        job_requests.c.owner_id == caller.user_id,
+        job_requests.c.user_id == caller.user_id,
         job_requests.c.key_hash == asked.key_hash,
         job_requests.c.asked_at > now() - KEPT,
     )
@@ -136,7 +136,7 @@ def _lost(connection: Connection, caller: Caller, asked: Ask) -> str | None:
         sa.select(job_requests.c.job_id)
         .join(jobs, jobs.c.id == job_requests.c.job_id)
         .where(
-            job_requests.c.owner_id == caller.user_id,
+            job_requests.c.user_id == caller.user_id,
             job_requests.c.body_hash == asked.body_hash,
             job_requests.c.key_hash.is_(None),
             untold,

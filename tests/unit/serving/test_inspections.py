@@ -19,7 +19,7 @@ def test_a_model_says_what_it_is(client):
     assert info["format"] == "lightgbm"
     assert info["targetType"] == "Binary"
     assert [feature["name"] for feature in info["features"]] == ["x", "z"]
-    assert set(info["features"][0]) == {"name", "type", "nullable"}
+    assert set(info["features"][0]) == {"name", "type", "nullable", "optional"}
     assert response.json()["check"] == {"outputs": 2}
     assert info["outputs"] == 2
 

@@ -102,13 +102,13 @@ job_requests = sa.Table(
     "job_requests",
     metadata,
     sa.Column("job_id", sa.String(24), sa.ForeignKey("jobs.id"), primary_key=True),
-    reference("owner_id", "users.id", index=False),
+    reference("user_id", "users.id", index=False),
     sa.Column("key_hash", sa.String(64), nullable=True),
     sa.Column("body_hash", sa.String(64), nullable=False),
     sa.Column("answer", sa.String(8), nullable=False),
     moment("asked_at"),
-    sa.UniqueConstraint("owner_id", "key_hash"),
-    sa.Index("ix_job_requests_owner_id_body_hash", "owner_id", "body_hash"),
+    sa.UniqueConstraint("user_id", "key_hash"),
+    sa.Index("ix_job_requests_user_id_body_hash", "user_id", "body_hash"),
 )
 
 job_parts = sa.Table(
