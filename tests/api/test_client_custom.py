@@ -185,6 +185,16 @@ def test_deployed_by_its_version_alone(dr, model, tmp_path):
     assert scored[f"{tiny.TARGET}_yes_PREDICTION"].to_numpy() == pytest.approx(positive, abs=1e-12)
 
 
+def test_what_other_tools_send_for_what_is_not_given(dr, model, folder):
+    """Airflow's operator says nothing of the kind of update, which the client then sends as a word."""
+    version = dr.CustomModelVersion.create_clean(model.id, folder_path=str(folder), is_major_update=None)
+    again = dr.CustomModelVersion.create_from_previous(model.id, is_major_update=None, keep_training_holdout_data=False)
+    assert (version.label, again.label) == ("1.0", "2.0")
+    assert dr.CustomModelTest.list(model.id) == []
+    with pytest.raises(dr.errors.ClientError, match="registering a version loads and tries it"):
+        dr.CustomModelTest.create(model.id, version.id)
+
+
 def test_what_is_no_model_is_told_when_it_is_registered(dr, model, tmp_path):
     (tmp_path / "notes.txt").write_text("not a model")
     empty = dr.CustomModelVersion.create_clean(model.id)

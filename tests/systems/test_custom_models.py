@@ -117,12 +117,17 @@ def batch(**columns):
     return pa.RecordBatch.from_pydict(columns)
 
 
+def values(model, table):
+    scores = models.scores(model, table)
+    return scores.values.tolist()  # noqa: PD011 -- no DataFrame
+
+
 def test_hooks(here, folder):
     described(folder)
     model = models.load(folder, trusted=True)
     assert (model.info.format, model.info.features, model.info.class_labels) == ("drum", (), ("stays", "leaves"))
     ages = [18.25, 1 / 3, 77.0]
-    assert model.predict(batch(age=ages, note=['a,"b"\nc', "", "é"])).tolist() == own(ages).tolist()
+    assert values(model, batch(age=ages, note=['a,"b"\nc', "", "é"])) == own(ages).tolist()
     with pytest.raises(DataRefused) as refused:
         model.predict(batch(age=[1.0, -4.5]))
     assert refused.value.message == "Model 'score' hook failed to make predictions: ValueError: age is negative: -4.5"
@@ -130,7 +135,7 @@ def test_hooks(here, folder):
         model.predict(batch(age=[999.0]))
     with pytest.raises(ModelCrashed, match="SIGKILL"):
         model.predict(batch(age=[1001.0]))
-    assert model.predict(batch(age=[5.0])).tolist() == own([5.0]).tolist()  # started again
+    assert values(model, batch(age=[5.0])) == own([5.0]).tolist()  # started again
 
 
 def test_trust_and_what_is_wrong_with_a_folder(here, folder, monkeypatch):
@@ -164,12 +169,12 @@ def test_types_are_those_of_the_registration(here, tmp_path):
     typed = {"zip": "text", "n": "numeric"}
     (tmp_path / "scoreline.json").write_text(json.dumps({"target": {"name": "y", "type": "Regression"}}))
     table = batch(zip=["007", "0110"], n=["1", "2"])
-    assert models.load(tmp_path, trusted=True).predict(table).tolist() == [[11.0], [23.0]]
+    assert values(models.load(tmp_path, trusted=True), table) == [[11.0], [23.0]]
     (tmp_path / "scoreline.json").write_text(
         json.dumps({"target": {"name": "y", "type": "Regression"}, "features": typed})
     )
     table = batch(zip=["007", "NA"], n=[1.0, 2.0])
-    assert models.load(tmp_path, trusted=True).predict(table).tolist() == [[13.0], [22.0]]
+    assert values(models.load(tmp_path, trusted=True), table) == [[13.0], [22.0]]
 
 
 def test_metadata_parameters_and_surroundings(here, tmp_path):
@@ -195,7 +200,30 @@ def test_metadata_parameters_and_surroundings(here, tmp_path):
     model = models.load(tmp_path, trusted=True)
     assert model.info.target_name == "pet"
     assert model.info.class_labels == ("yes", "dog", "hen")
-    assert model.predict(batch(x=[0.25])).tolist() == [[0.25, 0.25, 0.5]]
+    assert values(model, batch(x=[0.25])) == [[0.25, 0.25, 0.5]]
+
+
+def test_texts_and_columns_beside_the_predictions(here, tmp_path):
+    (tmp_path / "custom.py").write_text(
+        "import pandas as pd\n"
+        "def load_model(code_dir):\n    return 1\n"
+        "def score(data, model, **kwargs):\n"
+        "    return pd.DataFrame({'answer': 'dear ' + data['name'], 'words': data['name'].str.len(),\n"
+        "                         'sure': [0.5, float('nan')], 'kind': [True, False]})\n"
+    )
+    extra = {"words": "integer", "sure": "numeric", "kind": "boolean"}
+    said = {"target": {"name": "answer", "type": "TextGeneration"}, "extraOutputs": extra}
+    (tmp_path / "scoreline.json").write_text(json.dumps(said))
+    model = models.load(tmp_path, trusted=True)
+    assert model.info.outputs == 0
+    scores = models.scores(model, batch(name=["Ann", "B\nob"]))
+    assert scores.text.to_pylist() == ["dear Ann", "dear B\nob"]
+    words, sure, kind = (column.to_pylist() for column in scores.extra)
+    assert (words, sure[0], kind) == ([3, 4], 0.5, [True, False])
+    assert np.isnan(sure[1])
+    (tmp_path / "scoreline.json").write_text(json.dumps({**said, "extraOutputs": {"other": "text"}}))
+    with pytest.raises(DataRefused, match="'other'"):
+        models.load(tmp_path, trusted=True).predict(batch(name=["Ann", "Bob"]))
 
 
 def test_the_process_ends_with_its_model(here, folder):

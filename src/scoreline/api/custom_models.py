@@ -18,12 +18,15 @@ from scoreline.api.wire.custom import (
     CustomModelChange,
     CustomModelCopy,
     CustomModelQuery,
+    CustomModelTestQuery,
     NewCustomModel,
     VersionPackage,
     custom_model_document,
 )
 from scoreline.api.wire.packages import package_document
+from scoreline.errors import InvalidRequest
 from scoreline.registry import custom_models
+from scoreline.types import JsonObject
 
 router = APIRouter(tags=["custom models"])
 
@@ -113,6 +116,25 @@ def delete_custom_model(call: Called, model_id: str) -> Response:
     return Response(status_code=204)
 
 
+@router.post("/customModelTests/", status_code=202, responses=answer(None, 202, location=True))
+def refuse_test(call: Called) -> Response:  # noqa: ARG001 -- only known callers are told
+    """Refuse in words: a model is tried when it is registered."""
+    raise InvalidRequest(
+        "Custom models are not tested by themselves here: registering a version loads and tries it, so leave tests out."
+    )
+
+
+@router.get(
+    "/customModelTests/", responses=answer(Page[JsonObject]), openapi_extra=documented(query=CustomModelTestQuery)
+)
+def list_tests(
+    call: Called, query: Annotated[CustomModelTestQuery, Depends(query_of(CustomModelTestQuery))]
+) -> Response:
+    """List the tests of a custom model: none."""
+    custom_models.get(call.store, call.caller, query.custom_model_id)
+    return JsonResponse(page(call.request, query, [], 0))
+
+
 @router.post(
     "/modelPackages/fromCustomModelVersion/",
     status_code=201,
@@ -135,6 +157,7 @@ def register_version(call: Called, body: Annotated[VersionPackage, Depends(body_
             "registeredModelTags": body.registered_model_tags,
             "tags": body.tags,
             "features": body.features,
+            "extraOutputs": body.extra_outputs,
             "modelDescription": described,
         },
         scratch=scratch_of(call.settings),

@@ -211,7 +211,7 @@ def _files(form: Form) -> list[tuple[str, Path]]:
 
 def _flag(form: Form, name: str, *, default: bool) -> bool:
     text = form.text(name)
-    if text is None or text == "":
+    if text in (None, "", "None"):  # the client sends the word for what is not given
         return default
     if text.lower() not in ("true", "false"):
         raise InvalidRequest(f"`{name}` is true or false, not {text[:100]!r}.", name)

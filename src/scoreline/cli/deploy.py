@@ -144,7 +144,7 @@ def _package(
     description = model_options.described(path, words.document(name))
     artifact = upload(api, path, description, trusted=trusted)
     if description is not None:  # the columns are in the folder now
-        words = replace(words, feature_types=None)
+        words = replace(words, feature_types=None, extra_outputs=None)
     return api.post("modelPackages/fromJSON/", words.document(name, f"artifact:{artifact['sha256']}"))
 
 

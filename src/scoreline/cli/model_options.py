@@ -132,5 +132,5 @@ def described(folder: Path, body: JsonObject) -> bytes | None:
         return None
     said = drum_folder.read_description(folder)
     said["target"] = {**said.get("target", {}), **body["target"]}
-    said |= {name: body[name] for name in ("positiveClass", "features") if body.get(name)}
+    said |= {name: body[name] for name in ("positiveClass", "features", "extraOutputs") if body.get(name)}
     return json.dumps(said, indent=1, sort_keys=True).encode() + b"\n"

@@ -18,10 +18,10 @@ import pyarrow as pa
 from pyarrow import csv
 
 from scoreline.errors import SetupError
-from scoreline.models.base import Values, broken, columns
+from scoreline.models.base import broken, columns
 from scoreline.models.drum_folder import DrumFolder, read
 from scoreline.models.drum_process import Bridge
-from scoreline.types import ModelInfo
+from scoreline.types import ModelInfo, Scores, TargetType
 
 SETTING = "SCORELINE_DRUM"
 _HOW = (
@@ -50,12 +50,13 @@ class DrumModel:
             features=folder.features,
             class_labels=labels,
             target_name=folder.target_name,
-            outputs=len(labels) if labels else 1,
+            outputs=_outputs(folder),
+            extra=folder.extra,
         )
         self._runner = runner
         weakref.finalize(self, runner.close)
 
-    def predict(self, batch: pa.RecordBatch) -> Values:
+    def predict(self, batch: pa.RecordBatch) -> Scores:
         """Return the predictions; see `Model.predict`. Raises ModelCrashed when the process ends over these rows."""
         if self.info.features:
             arrays = columns(batch, self.info)
@@ -81,12 +82,12 @@ class _Runner:
         with self._lock:
             self._running()
 
-    def ask(self, table: pa.Buffer, rows: int) -> Values:
-        """Return the values of a CSV table."""
+    def ask(self, table: pa.Buffer, rows: int) -> Scores:
+        """Return the scores of a CSV table."""
         with self._lock:
             bridge = self._running()
             try:
-                return bridge.ask(table, rows)
+                return bridge.ask(table, rows, self._folder.extra)
             finally:
                 self._used = time.monotonic()
                 if bridge.ended:
@@ -128,12 +129,20 @@ class _Runner:
                 self._end()
 
 
+def _outputs(folder: DrumFolder) -> int:
+    if folder.target_type is TargetType.TEXT_GENERATION:
+        return 0
+    return len(folder.class_labels) if folder.class_labels else 1
+
+
 def _started(folder: DrumFolder, python: Path) -> Bridge:
     task = {
         "codeDir": str(folder.path.resolve()),
         "targetType": folder.target_type.casefold(),
         "targetName": folder.target_name or "target",
         "labels": list(folder.class_labels or ()),
+        "text": folder.target_type is TargetType.TEXT_GENERATION,
+        "extra": [each.name for each in folder.extra],
         "types": {each.name: each.type.value for each in folder.features} or None,
     }
     bridge = Bridge(python, folder.path, folder.environment)

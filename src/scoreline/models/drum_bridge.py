@@ -2,8 +2,8 @@
 
 Started by that environment's own Python (3.8 or later) as `drum_bridge.py DESCRIPTOR`. Messages on the socket are a
 length in eight bytes, big end first, and so many bytes. First comes a JSON object with what to run; the answer is
-`{"ready": true}` or `{"error": text}`. Then comes CSV after CSV; the answer to each is a JSON object and float64 values
-row by row.
+`{"ready": true}` or `{"error": text}`. Then comes CSV after CSV. The answer to each is a JSON object, with texts and
+the columns beside the predictions in it, and float64 values row by row.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import ctypes
 import importlib
 import io
 import json
+import math
 import os
 import select
 import signal
@@ -49,7 +50,7 @@ def main() -> int:
         if body is None:
             return 0
         try:
-            header, values = _predict(predictor, task["labels"], body)
+            header, values = _predict(predictor, task, body)
         except (Exception, SystemExit) as error:  # noqa: BLE001 -- the model's code may raise anything
             header, values = {"error": _reason(error)}, b""
         _send(sock, header, values)
@@ -89,12 +90,26 @@ def _read_as_registered(types: dict[str, str]) -> None:
     reading.read_structured_input_data_as_df = staticmethod(read)
 
 
-def _predict(predictor: Any, labels: list[str], body: bytes) -> tuple[dict[str, Any], bytes]:
-    frame = predictor.predict(binary_data=body, mimetype="text/csv").predictions
-    if labels:
-        frame = frame[labels]
+def _predict(predictor: Any, task: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
+    response = predictor.predict(binary_data=body, mimetype="text/csv")
+    frame, extra = response.predictions, response.extra_model_output
+    header: dict[str, Any] = {"rows": len(frame), "extra": [_cells(extra, name) for name in task["extra"]]}
+    if task["text"]:
+        return {**header, "text": _cells(frame, frame.columns[0])}, b""
+    if task["labels"]:
+        frame = frame[task["labels"]]
     values = frame.to_numpy(dtype="float64").copy(order="C")
-    return {"rows": values.shape[0], "columns": values.shape[1]}, values.tobytes()
+    return {**header, "columns": values.shape[1]}, values.tobytes()
+
+
+def _cells(frame: Any, name: str) -> list[Any]:
+    """A column as values of JSON; what is missing, or not finite, is null."""
+    if frame is None or name not in frame:
+        raise ValueError(f"the column {name!r}, which the registration names, is not among what the model returned")
+    cells = [cell.item() if hasattr(cell, "item") else cell for cell in frame[name]]
+    plain = (str, int, float, bool, type(None))
+    cells = [cell if isinstance(cell, plain) else str(cell) for cell in cells]
+    return [None if isinstance(cell, float) and not math.isfinite(cell) else cell for cell in cells]
 
 
 def _reason(error: BaseException, printed: str = "") -> str:

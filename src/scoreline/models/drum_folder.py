@@ -1,7 +1,8 @@
 """The folder of a DRUM custom model: what tells it, and what it says of itself in `model-metadata.yaml`.
 
 DRUM's own file leaves things open that a registration knows (kind of target, labels, columns): a file `scoreline.json`
-beside it says them, in the words of the API: `target`, `positiveClass`, `features`, `runtimeParameters`.
+beside it says them, in the words of the API: `target`, `positiveClass`, `features`, `extraOutputs`,
+`runtimeParameters`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from scoreline.models.base import broken, cause
 from scoreline.models.mlflow_folder import MLMODEL
-from scoreline.types import Feature, FeatureType, JsonObject, TargetType
+from scoreline.types import ExtraOutput, Feature, FeatureType, JsonObject, TargetType
 
 METADATA = "model-metadata.yaml"
 DESCRIPTION = "scoreline.json"
@@ -41,7 +42,8 @@ class DrumFolder:
     """A custom model's folder and all that is said about it.
 
     class_labels: in the order of the outputs; of a binary target the positive class is the last. features: none where
-    the model takes the source's columns as they are. environment: variables that its code reads.
+    the model takes the source's columns as they are. extra: columns beside the predictions. environment: variables that
+    its code reads.
     """
 
     path: Path
@@ -49,6 +51,7 @@ class DrumFolder:
     target_name: str | None
     class_labels: tuple[str, ...] | None
     features: tuple[Feature, ...]
+    extra: tuple[ExtraOutput, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -85,7 +88,7 @@ def read(path: Path) -> DrumFolder:
     if kind is TargetType.UNSTRUCTURED:
         raise broken(path.name, "unstructured models take no tables: batch scoring cannot run them")
     labels = said.class_labels(kind)
-    return DrumFolder(path, kind, said.target_name(), labels, said.features(), said.environment())
+    return DrumFolder(path, kind, said.target_name(), labels, said.features(), said.extra(), said.environment())
 
 
 class _Said:
@@ -133,16 +136,22 @@ class _Said:
         return tuple(labels)
 
     def features(self) -> tuple[Feature, ...]:
-        given = self._description.get("features") or []
+        return tuple(
+            Feature(name, kind, bool(item.get("nullable", True))) for name, kind, item in self._columns("features")
+        )
+
+    def extra(self) -> tuple[ExtraOutput, ...]:
+        return tuple(ExtraOutput(name, kind) for name, kind, _item in self._columns("extraOutputs"))
+
+    def _columns(self, field: str) -> list[tuple[str, FeatureType, JsonObject]]:
+        """Read columns and their types: an object of both, or a list of objects."""
+        given = self._description.get(field) or []
         if isinstance(given, dict):
             given = [{"name": name, "type": kind} for name, kind in given.items()]
         try:
-            return tuple(
-                Feature(str(item["name"]), FeatureType(item["type"]), bool(item.get("nullable", True)))
-                for item in given
-            )
+            return [(str(item["name"]), FeatureType(item["type"]), dict(item)) for item in given]
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
-            raise self._broken(f"`features` in {DESCRIPTION} cannot be read ({cause(exc)}): mend it") from exc
+            raise self._broken(f"`{field}` in {DESCRIPTION} cannot be read ({cause(exc)}): mend it") from exc
 
     def environment(self) -> dict[str, str]:
         """Return the variables in which DRUM looks for runtime parameters: set values over defaults."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import socket
 import struct
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ import pyarrow as pa
 
 from scoreline.errors import DataRefused, ModelCrashed, one_line
 from scoreline.models import drum_bridge
-from scoreline.models.base import Values, as_values
+from scoreline.models.answers import texts
+from scoreline.models.base import bools, floats, integers
 from scoreline.models.environment import child_environment
-from scoreline.types import JsonObject
+from scoreline.types import ExtraOutput, FeatureType, JsonObject, Scores
 
 _LENGTH = struct.Struct(">Q")
 _END_SECONDS = 2.0
@@ -61,8 +63,11 @@ class Bridge:
             return None
         return Refusal(one_line(str(header.get("error")), 400).rstrip(". "), bool(header.get("missing")))
 
-    def ask(self, table: pa.Buffer, rows: int) -> Values:
-        """Return float64 [rows, outputs]. Raises DataRefused with a hook's words, ModelCrashed."""
+    def ask(self, table: pa.Buffer, rows: int, extra: Sequence[ExtraOutput] = ()) -> Scores:
+        """Return the scores of a CSV table, with the columns `extra` beside them.
+
+        Raises DataRefused with a hook's words, ModelCrashed.
+        """
         try:
             self._send(table)
             header, body = self._receive()
@@ -70,10 +75,12 @@ class Bridge:
             raise ModelCrashed(f"The custom model's process {self._end_text()}.") from exc
         if "error" in header:
             raise DataRefused(one_line(str(header["error"]), 400))
-        shape = (header["rows"], header["columns"])
-        if shape[0] != rows:
-            raise DataRefused(f"the custom model answered {shape[0]} predictions for {rows} rows")
-        return as_values(np.frombuffer(body, np.float64).reshape(shape), rows)
+        if header["rows"] != rows:
+            raise DataRefused(f"the custom model answered {header['rows']} predictions for {rows} rows")
+        text = None if "text" not in header else _column(header["text"], FeatureType.TEXT)
+        values = np.frombuffer(body, np.float64).reshape(rows, header.get("columns", 0))
+        beside = zip(extra, header["extra"], strict=True)
+        return Scores(values, text, tuple(_column(cells, each.type, each.name) for each, cells in beside))
 
     def close(self) -> None:
         """End the process."""
@@ -116,6 +123,18 @@ class Bridge:
                 raise EOFError
             done += taken
         return body
+
+
+def _column(cells: list[Any], kind: FeatureType, name: str = "") -> pa.Array:
+    """Return a column of the type that the registration gives it. Raises DataRefused for what is not of it."""
+    if kind is FeatureType.TEXT:
+        return texts(np.array(cells, dtype=object))
+    try:
+        if kind is FeatureType.NUMERIC or None in cells:
+            return floats([math.nan if cell is None else float(cell) for cell in cells])
+        return bools([bool(cell) for cell in cells]) if kind is FeatureType.BOOLEAN else integers(list(map(int, cells)))
+    except (TypeError, ValueError, OverflowError) as exc:
+        raise DataRefused(f"the custom model's column {name!r} is not {kind}") from exc
 
 
 def _environment(python: Path, more: Mapping[str, str]) -> dict[str, str]:

@@ -21,12 +21,14 @@ from scoreline.registry.records import (
     CustomVersion,
     Package,
     Page,
+    extra_to_json,
+    features_to_json,
     fetch_page,
     owner_from,
     prefixed,
     unprefixed,
 )
-from scoreline.registry.request import parse
+from scoreline.registry.request import PackageRequest, parse
 from scoreline.spool import Spool
 from scoreline.store import Store, new_id, now
 from scoreline.store.tables.access import users
@@ -34,7 +36,7 @@ from scoreline.store.tables.custom import custom_model_versions
 from scoreline.store.tables.custom import custom_models as table
 from scoreline.store.tables.registry import deployments
 from scoreline.store.tables.registry import packages as package_table
-from scoreline.types import Feature, JsonObject, TargetType
+from scoreline.types import JsonObject, TargetType
 
 _uses = (
     sa.select(sa.func.count())
@@ -191,7 +193,7 @@ def register(
         custom_versions.unpack(spool, version, root)
         code = artifacts.detect(root).format == "drum"
         if code:
-            _describe(root, model, version, asked.features)
+            _describe(root, model, version, asked)
         artifact = artifacts.register_tree(
             store, spool, caller, trees.scan(root), model.name, trusted="code" in caller.rights, scratch=Path(folder)
         )
@@ -208,13 +210,14 @@ def register(
             positive_class=_positive(model),
             threshold=model.threshold,
             features={} if code else asked.features,
+            extra={} if code else asked.extra,
             model_id=version.id,
         ),
         source=_source(model, version),
     )
 
 
-def _describe(root: Path, model: CustomModel, version: CustomVersion, features: Mapping[str, Feature]) -> None:
+def _describe(root: Path, model: CustomModel, version: CustomVersion, asked: PackageRequest) -> None:
     """Write what a folder with code predicts beside it; what it says of its columns itself stays."""
     file = root / drum_folder.DESCRIPTION
     try:
@@ -224,10 +227,10 @@ def _describe(root: Path, model: CustomModel, version: CustomVersion, features: 
     target = {"name": model.target_name, "type": model.target_type.value, "classNames": _list(model.class_labels)}
     said["target"] = {name: value for name, value in target.items() if value is not None}
     said["positiveClass"] = _positive(model)
-    if features:
-        said["features"] = [
-            {"name": each.name, "type": each.type.value, "nullable": each.nullable} for each in features.values()
-        ]
+    if asked.features:
+        said["features"] = features_to_json(tuple(asked.features.values()))
+    if asked.extra:
+        said["extraOutputs"] = extra_to_json(tuple(asked.extra.values()))
     if version.parameters:
         said["runtimeParameters"] = version.parameters
     file.write_text(json.dumps({name: said[name] for name in sorted(said) if said[name] is not None}, indent=1) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 
 from scoreline.errors import Forbidden, NotAuthenticated
@@ -21,15 +22,26 @@ class Callers:
 
     async def authenticate(self, header: str | None) -> Introspection:
         """The caller who sent this `Authorization` value. Raises NotAuthenticated, or Overloaded without the API."""
-        scheme, _, token = (header or "").strip().partition(" ")
-        token = token.strip()
-        if scheme.lower() not in {"bearer", "token"} or not token:
+        token = _token(header or "")
+        if not token:
             raise NotAuthenticated("Invalid Authorization header. No credentials provided.")
         key = hashlib.sha256(token.encode()).hexdigest()
         caller = await self._known.get(key, lambda: self._upstream.introspect(token), _seconds)
         if caller is None:
             raise NotAuthenticated("Invalid API token")
         return caller
+
+
+def _token(header: str) -> str:
+    """Return the token of an `Authorization` value, or nothing; old clients send it as the password of Basic."""
+    scheme, _, value = header.strip().partition(" ")
+    kind, value = scheme.lower(), value.strip()
+    if kind == "basic":
+        try:
+            return base64.b64decode(value, validate=True).decode().partition(":")[2].strip()
+        except ValueError:
+            return ""
+    return value if kind in {"bearer", "token"} else ""
 
 
 def _seconds(caller: Introspection | None) -> float:

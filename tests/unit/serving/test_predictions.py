@@ -73,7 +73,7 @@ def test_multiclass_csv(client, made):
 
 
 @pytest.mark.parametrize("spelling", ["/api/v2/deployments/d-regression/predictions", path("regression") + "/"])
-@pytest.mark.parametrize("authorization", ["token user", "BEARER user"])
+@pytest.mark.parametrize("authorization", ["token user", "BEARER user", "Basic YW5uQGV4YW1wbGUuY29tOnVzZXI="])
 def test_spellings_of_path_and_token(client, spelling, authorization):
     response = client.post(
         spelling, content=CSV, headers={"Content-Type": "text/plain; charset=UTF-8", "Authorization": authorization}
@@ -113,7 +113,9 @@ def test_missing_values_are_missing_values(client, made):
     [
         (401, "Invalid API token", "regression", {"Authorization": "Bearer wrong"}),
         (401, "No credentials provided", "regression", {"Authorization": ""}),
-        (401, "No credentials provided", "regression", {"Authorization": "Basic dTpw"}),
+        (401, "Invalid API token", "regression", {"Authorization": "Basic dTpw"}),
+        (401, "No credentials provided", "regression", {"Authorization": "Basic d"}),
+        (401, "No credentials provided", "regression", {"Authorization": "Digest dTpw"}),
         (404, "Deployment d-nothing was not found", "nothing", {}),
         (404, "was not found", "regression", {"Authorization": "Bearer stranger"}),
         (422, "'resting' is inactive", "resting", {}),

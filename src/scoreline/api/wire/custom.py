@@ -28,6 +28,12 @@ class CustomModelQuery(Paging):
     order_by: Literal["created", "-created", "updated", "-updated"] = "-updated"
 
 
+class CustomModelTestQuery(Paging):
+    """The filter of the list of tests."""
+
+    custom_model_id: str
+
+
 class _Model(Wire):
     """What create and change share."""
 
@@ -126,6 +132,7 @@ class VersionPackage(Wire):
     registered_model_tags: list[JsonObject] | None = None
     tags: list[JsonObject] | None = None
     features: Any = Field(None, description="Ours: types of input columns, by name.")
+    extra_outputs: Any = Field(None, description="Ours: types of columns beside the predictions, by name.")
 
 
 def resources(policy: str | None, memory: int | None, replicas: int | None) -> JsonObject:
