@@ -10,8 +10,9 @@ import pytest
 
 from scoreline import adapters
 from scoreline.errors import RunStopped, SourceError, SpoolError
+from scoreline.protocols import ByteIntake
 from scoreline.spool import Spool, open_spool
-from scoreline.types import ByteIntake, Range
+from scoreline.types import Range
 from tests.contract.matrix import INTAKES, JOB, IntakeRow, ticket
 
 HEADER = b"id,text\n"

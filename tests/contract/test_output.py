@@ -13,8 +13,9 @@ import pytest
 
 from scoreline import adapters
 from scoreline.errors import LostLease, OutputError, SpoolError
+from scoreline.protocols import Output
 from scoreline.spool import Spool, open_spool
-from scoreline.types import Output, Receipt, ScoredChunk
+from scoreline.types import Receipt, ScoredChunk
 from tests.contract.matrix import OUTPUTS, OutputRow, ticket
 
 CHUNKS = [

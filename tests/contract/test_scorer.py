@@ -11,9 +11,10 @@ import pytest
 
 from scoreline import models as formats
 from scoreline.errors import DataRefused, ServerUnavailable
+from scoreline.protocols import Scorer
 from scoreline.scorers import open_scorer
 from scoreline.scorers.inprocess import InProcessScorer
-from scoreline.types import ScoreOptions, Scorer, ScoringPlan, ServerAddress, TargetType
+from scoreline.types import ScoreOptions, ScoringPlan, ServerAddress, TargetType
 from tests.unit.serving import models_for_tests as models
 from tests.unit.serving.conftest import api, cache, made, url
 

@@ -13,8 +13,9 @@ from typing import cast
 
 from scoreline.adapters.capabilities import Capabilities, Delivery, Entry, Reread, Visibility
 from scoreline.errors import InvalidRequest
+from scoreline.protocols import ByteIntake, Output
 from scoreline.spool import Spool
-from scoreline.types import ByteIntake, Output, RunTicket
+from scoreline.types import RunTicket
 
 _INSERTS = ("insert", "update", "insertUpdate")
 _FILES = Capabilities(formats=("csv", "parquet"), splittable=True)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from scoreline.errors import OutputError
+from scoreline.spool.folder import sync_folder
 from scoreline.types import JsonObject, Receipt, ScoredChunk
 
 _STREAM = "-"
@@ -120,7 +121,7 @@ class FileOutput:
                     shutil.copymode(self._target, self._hidden)
                 os.fsync(self._file.fileno())
                 self._hidden.replace(self._target)
-                _sync_folder(self._target.parent)
+                sync_folder(self._target.parent)
             elif not self._in_place(receipts):
                 raise OutputError(f"Output: {self._path} lacks rows that were written to it; run the job again.")
             _remove_runs(self._base)
@@ -320,14 +321,6 @@ def _write_all(file: IO[bytes], body: bytes) -> None:
     view = memoryview(body)
     while view:
         view = view[file.write(view) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

@@ -10,8 +10,9 @@ import pyarrow as pa
 from scoreline import adapters, pipeline, redact, scorers
 from scoreline.engines.pin import PinnedScorer
 from scoreline.errors import LostLease, ScorelineError, ShuttingDown, StoreError
+from scoreline.protocols import Ledger, Output, Progress, Scorer
 from scoreline.spool import open_spool
-from scoreline.types import Flush, JsonObject, Ledger, Output, Progress, RunTicket, Scorer
+from scoreline.types import Flush, JsonObject, RunTicket
 
 # After these the run goes on elsewhere, or later: what it has written so far is still wanted.
 _GOES_ON = (LostLease, ShuttingDown, StoreError)

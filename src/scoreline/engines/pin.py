@@ -7,7 +7,8 @@ import threading
 import pyarrow as pa
 
 from scoreline.errors import ModelChanged
-from scoreline.types import Ledger, ScoreOptions, Scorer, Scores
+from scoreline.protocols import Ledger, Scorer
+from scoreline.types import ScoreOptions, Scores
 
 
 class PinnedScorer:

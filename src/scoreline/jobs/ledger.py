@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class StoreLedger:
-    """The ledger of one run of a job's part; see `types.Ledger`.
+    """The ledger of one run of a job's part; see `protocols.Ledger`.
 
     Each write names the run in its WHERE clause: LostLease once another run has the job, Cancelled once it is aborted.
     While the database is away a write is tried again, until `stopped` gives a reason to end (which is raised) or two

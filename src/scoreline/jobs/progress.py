@@ -27,7 +27,7 @@ _log = structlog.get_logger(__name__)
 
 
 class RunProgress:
-    """The progress of one run, for as long as the `with` block lasts; see `types.Progress`.
+    """The progress of one run, for as long as the `with` block lasts; see `protocols.Progress`.
 
     A thread renews the lease each second and looks twice a second whether the job is still this run's. While the
     database is away it keeps trying: whether the lease is lost is for the database to say.

@@ -28,10 +28,11 @@ from scoreline.jobs.model import Job
 from scoreline.jobs.patience import patiently
 from scoreline.jobs.progress import RunProgress
 from scoreline.jobs.states import Run
+from scoreline.protocols import Ledger, Progress
 from scoreline.settings import Settings
 from scoreline.spool import Spool
 from scoreline.store import Store
-from scoreline.types import Counts, Ledger, Progress, RunTicket
+from scoreline.types import Counts, RunTicket
 
 T = TypeVar("T")
 

@@ -25,8 +25,9 @@ from scoreline.errors import (
 from scoreline.pipeline.crashes import Crashes, Hunt
 from scoreline.pipeline.gate import Gate
 from scoreline.pipeline.search import Part, Search
+from scoreline.protocols import Scorer
 from scoreline.rows.scores import checked, joined, nothing
-from scoreline.types import PacePlan, RunLimits, ScoreOptions, Scorer, Scores, ScoringPlan
+from scoreline.types import PacePlan, RunLimits, ScoreOptions, Scores, ScoringPlan
 
 WRONG_ANSWERS = 3
 

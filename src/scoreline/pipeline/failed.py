@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from scoreline.pipeline.chunk import DoneChunk
+from scoreline.protocols import Output
 from scoreline.rows import failed
-from scoreline.types import Output, Receipt, ScoredChunk
+from scoreline.types import Receipt, ScoredChunk
 
 
 class FailedRows:

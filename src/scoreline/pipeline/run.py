@@ -17,19 +17,10 @@ from scoreline.pipeline.source import Source
 from scoreline.pipeline.tally import Tally
 from scoreline.pipeline.watch import Watch, check_stop
 from scoreline.pipeline.write import Writer
+from scoreline.protocols import ByteIntake, Ledger, Output, Progress, Scorer
 from scoreline.rows import csvout
 from scoreline.rows.columns import OutputColumns
-from scoreline.types import (
-    ByteIntake,
-    Counts,
-    CsvDialect,
-    Ledger,
-    Output,
-    Progress,
-    RawChunk,
-    RunTicket,
-    Scorer,
-)
+from scoreline.types import Counts, CsvDialect, RawChunk, RunTicket
 
 _WARNING = "Warning: "  # begins lines of the job log that tell a person to look
 

@@ -9,7 +9,8 @@ from typing import Self
 from scoreline.pipeline.fetch import Decoded, ReadAhead, after, is_utf8
 from scoreline.pipeline.frame import Framer
 from scoreline.pipeline.unpack import Unpacked
-from scoreline.types import ByteIntake, Position, RawChunk, RunTicket
+from scoreline.protocols import ByteIntake
+from scoreline.types import Position, RawChunk, RunTicket
 
 
 class Source:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from scoreline.errors import Cancelled
 from scoreline.pipeline.ask import Asker
 from scoreline.pipeline.write import Writer
-from scoreline.types import Progress, Snapshot
+from scoreline.protocols import Progress
+from scoreline.types import Snapshot
 
 REPORT_SECONDS = 0.2
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from scoreline.pipeline.chunk import DoneChunk
 from scoreline.pipeline.failed import FailedRows
-from scoreline.types import Counts, Flush, Ledger, Output, Position, Receipt, ScoredChunk
+from scoreline.protocols import Ledger, Output
+from scoreline.types import Counts, Flush, Position, Receipt, ScoredChunk
 
 # Bytes and seconds after which a block is handed over; the first rows go out at once.
 FLUSH_BYTES = 8 << 20

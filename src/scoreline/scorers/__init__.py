@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from scoreline.errors import InvalidRequest, SetupError
-from scoreline.types import Feature, Scorer, ScoringPlan, ServerAddress
+from scoreline.protocols import Scorer
+from scoreline.types import Feature, ScoringPlan, ServerAddress
 
 if TYPE_CHECKING:
     from scoreline.scorers.foreign import ForeignScorer, Learned

@@ -82,7 +82,7 @@ class ForeignScorer:
         self.transport = Transport(self.where, {"Accept": JSON, **self.headers(server)}, again=True, reach=server.reach)
 
     def score(self, features: pa.RecordBatch, options: ScoreOptions) -> Scores:
-        """Score one batch; see `scoreline.types.Scorer` for what is raised."""
+        """Score one batch; see `scoreline.protocols.Scorer` for what is raised."""
         rows = features.num_rows
         if self._most_rows is not None and rows > self._most_rows:
             raise TooLarge(f"Scoring failed: {rows} rows are more than the {self.where} takes ({self._most_rows}).")

@@ -51,7 +51,7 @@ class ScorelineScorer:
         )
 
     def score(self, features: pa.RecordBatch, options: ScoreOptions) -> Scores:
-        """Score one batch; see `scoreline.types.Scorer` for what is raised."""
+        """Score one batch; see `scoreline.protocols.Scorer` for what is raised."""
         reply = self._transport.post(
             self._url,
             exchange.encode(features).to_pybytes(),

@@ -67,7 +67,7 @@ class FolderBlobs:
     def sync(self, prefix: str) -> None:
         """Make the names below the prefix durable. Raises SpoolError."""
         with _in_words(f"sync {prefix}"):
-            _sync_folder(self.root / prefix)
+            sync_folder(self.root / prefix)
 
     def get(self, key: str) -> bytes | None:
         """Return the whole blob; see Blobs. Raises SpoolError."""
@@ -166,7 +166,7 @@ class FolderBlobs:
                     temporary.unlink()
                 raise
             if sync:
-                _sync_folder(target.parent)
+                sync_folder(target.parent)
         return total
 
     def _create(self, path: Path) -> IO[bytes]:
@@ -181,7 +181,7 @@ class FolderBlobs:
             self._make_folder(folder.parent)
             with suppress(FileExistsError, FileNotFoundError):
                 folder.mkdir()
-            _sync_folder(folder.parent)
+            sync_folder(folder.parent)
 
     def _check_space(self, key: str, size: int) -> None:
         """Keep `min_free` free; markers and manifests pass, so that what is there can be ended in order."""
@@ -195,7 +195,8 @@ class FolderBlobs:
             )
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable; one that is not there any more is fine. Raises OSError."""
     with suppress(FileNotFoundError):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -13,8 +13,9 @@ import pytest
 
 from scoreline import adapters
 from scoreline.errors import OutputError, RunStopped, SourceError
+from scoreline.protocols import ByteIntake, Output
 from scoreline.spool import Spool, open_spool
-from scoreline.types import ByteIntake, Output, Range, ScoredChunk
+from scoreline.types import Range, ScoredChunk
 from tests.contract.matrix import ticket
 
 

@@ -24,9 +24,10 @@ from scoreline.errors import (
     ServerUnavailable,
     TooLarge,
 )
+from scoreline.protocols import Scorer
 from scoreline.rows import exchange
 from scoreline.scorers import open_scorer
-from scoreline.types import ScoreOptions, Scorer, ScoringPlan, ServerAddress, TargetType
+from scoreline.types import ScoreOptions, ScoringPlan, ServerAddress, TargetType
 from tests.unit.serving import models_for_tests as models
 from tests.unit.serving.conftest import filled_api, predictor
 
