@@ -42,6 +42,29 @@ def fitted(frame: pd.DataFrame, model):
     return make_pipeline(columns, model).fit(frame, labels)
 
 
+def tellers(folder: Path) -> None:
+    """Save two MLflow models that give texts: alone, and in a table with other columns."""
+    import mlflow
+    from mlflow.models import infer_signature
+
+    def told(rows):
+        return [f"{city} is {age:g},\nthey say" for city, age in zip(rows["city"], rows["age"], strict=True)]
+
+    class Teller(mlflow.pyfunc.PythonModel):
+        def predict(self, context, model_input, params=None):
+            return told(model_input)
+
+    class Table(mlflow.pyfunc.PythonModel):
+        def predict(self, context, model_input, params=None):
+            texts = told(model_input)
+            beside = {"tokens": [len(text) for text in texts], "doubt": model_input["age"] / 100}
+            return pd.DataFrame({"doubt": beside["doubt"], "answer": texts, "tokens": beside["tokens"]})
+
+    signature = infer_signature(data(2, 0)[["age", "city"]])
+    for name, each in (("text", Teller()), ("table", Table())):
+        mlflow.pyfunc.save_model(folder / name, python_model=each, signature=signature)
+
+
 def main(system: str, folder: Path) -> None:
     train, rows = data(400, 0), data(300, 1)
     model = fitted(train, LogisticRegression(max_iter=1000))
@@ -58,6 +81,7 @@ def main(system: str, folder: Path) -> None:
         signature = infer_signature(rows, model.predict_proba(rows))
         options = {"signature": signature, "pyfunc_predict_fn": "predict_proba"}
         mlflow.sklearn.save_model(model, folder / "binary", serialization_format="cloudpickle", **options)
+        tellers(folder)
     else:
         import joblib
 

@@ -77,7 +77,10 @@ class Layout:
     def read(self, answer: Any, rows: int) -> Scores:
         """Return the scores in an answer. Raises ModelBroken for columns of another kind than when it was loaded."""
         table = Table.of(answer, rows)
-        extra = tuple(beside(column) for column in self._pick(table, self.beside))
+        extra = tuple(
+            texts(column) if each.type is FeatureType.TEXT else beside(column)
+            for each, column in zip(self.extra, self._pick(table, self.beside), strict=True)
+        )
         found = self._pick(table, self.predictions)
         if self.outputs == 0:
             return Scores(np.empty((rows, 0)), texts(found[0]), extra)
@@ -96,7 +99,7 @@ def layout(answer: Any, rows: int, name: str) -> Layout:
     """Find out what the columns of an answer are. Raises ModelBroken when that cannot be told."""
     table = Table.of(answer, rows)
     keys: list[int | str] = list(range(len(table.columns)) if table.names is None else table.names)
-    kinds = {key: _kind(column) for key, column in zip(keys, table.columns, strict=True)}
+    kinds = {key: kind(column) for key, column in zip(keys, table.columns, strict=True)}
     numeric = [key for key in keys if kinds[key] in (FeatureType.NUMERIC, FeatureType.INTEGER)]
     named = [key for key in keys if len(keys) > 1 and str(key).casefold() in _PREDICTION and table.names is not None]
     if len(named) == 1 or len(keys) == 1:
@@ -130,8 +133,8 @@ def layout(answer: Any, rows: int, name: str) -> Layout:
 
 
 def _single(key: int | str, keys: list[int | str], kinds: dict[int | str, FeatureType], name: str) -> Layout:
-    kind = kinds[key]
-    if kind is FeatureType.BOOLEAN:
+    said = kinds[key]
+    if said is FeatureType.BOOLEAN:
         raise broken(
             name,
             "it gives true or false only, no probabilities: let its `predict` return one probability for each class "
@@ -141,9 +144,9 @@ def _single(key: int | str, keys: list[int | str], kinds: dict[int | str, Featur
     return Layout(
         predictions=(key,),
         beside=others,
-        outputs=0 if kind is FeatureType.TEXT else 1,
+        outputs=0 if said is FeatureType.TEXT else 1,
         # Whole numbers may be class numbers as well as counts, and texts labels: the registration has to say it.
-        target_type=TargetType.REGRESSION if kind is FeatureType.NUMERIC else None,
+        target_type=TargetType.REGRESSION if said is FeatureType.NUMERIC else None,
         labels=None,
         extra=tuple(ExtraOutput(str(each), kinds[each]) for each in others),
     )
@@ -151,12 +154,12 @@ def _single(key: int | str, keys: list[int | str], kinds: dict[int | str, Featur
 
 def beside(column: npt.NDArray[Any]) -> pa.Array:
     """Return a column beside the predictions as Arrow's: numbers, truth values, or texts of whatever it holds."""
-    kind = column.dtype.kind
-    if kind == "f" or (kind == "u" and column.dtype.itemsize == 8):
+    sign = column.dtype.kind
+    if sign == "f" or (sign == "u" and column.dtype.itemsize == 8):
         return floats(column.astype(np.float64).tolist())
-    if kind in "iu":
+    if sign in "iu":
         return integers(column.tolist())
-    if kind == "b":
+    if sign == "b":
         return bools(column.tolist())
     if _is_numbers(column):
         return floats([np.nan if _is_missing(cell) else cell for cell in column])
@@ -201,7 +204,8 @@ def _array(values: Any) -> npt.NDArray[Any]:
         raise ModelBroken("The model answered rows of different lengths; register one with the same for all.") from exc
 
 
-def _kind(column: npt.NDArray[Any]) -> FeatureType:
+def kind(column: npt.NDArray[Any]) -> FeatureType:
+    """Return what a column holds: numbers, whole ones, truth values, or texts of whatever it is."""
     found = _KINDS.get(column.dtype.kind)
     if found is not None:
         return found

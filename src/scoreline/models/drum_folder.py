@@ -85,8 +85,8 @@ def read(path: Path) -> DrumFolder:
         raise broken(path.name, f"it holds several files {HOOKS} ({shown}): keep the one with the hooks")
     said = _Said(path, _description(path), _metadata(path))
     kind = said.target_type()
-    if kind is TargetType.UNSTRUCTURED:
-        raise broken(path.name, "unstructured models take no tables: batch scoring cannot run them")
+    if kind in (TargetType.UNSTRUCTURED, TargetType.AGENTIC_WORKFLOW):
+        raise broken(path.name, f"models of type {kind} take no tables: batch scoring cannot run them")
     labels = said.class_labels(kind)
     return DrumFolder(path, kind, said.target_name(), labels, said.features(), said.extra(), said.environment())
 

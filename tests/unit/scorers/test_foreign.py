@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from scoreline import errors, scorers
 from scoreline.rows import jsonout
 from scoreline.scorers import reasons
-from scoreline.scorers.replies import Reader
+from scoreline.scorers.replies import Reader, column
 from scoreline.scorers.transport import Reply, retry_after
-from scoreline.types import Feature, FeatureType, ScoreOptions, ScoringPlan, ServerAddress, TargetType
+from scoreline.types import ExtraOutput, Feature, FeatureType, ScoreOptions, ScoringPlan, ServerAddress, TargetType
 
 FEATURES = (
     Feature("n", FeatureType.NUMERIC),
@@ -306,3 +306,44 @@ def test_json_is_read_back_as_it_was(rows):
     assert json.loads(b"[" + jsonout.lists(arrays) + b"]") == [list(row) for row in rows]
     assert json.loads(b"[" + jsonout.values(arrays) + b"]") == [cell for row in rows for cell in row]
     assert json.loads(b"[" + jsonout.lists(arrays[:1]) + b"]") == [[row[0]] for row in rows]
+
+
+BESIDE = (ExtraOutput("n", FeatureType.NUMERIC), ExtraOutput("t", FeatureType.TEXT))
+TELLER = ScoringPlan(TargetType.TEXT_GENERATION, "y", FEATURES, extra=BESIDE)
+LABELS = ScoringPlan(TargetType.MULTILABEL, "y", FEATURES, ("red", "big"))
+
+
+def test_texts_with_columns_beside_them():
+    reader = Reader(TELLER, "server")
+    found = reader.rows([{"n": 1, "answer": "a\n", "t": None}, {"n": None, "answer": "", "t": "x"}], 2)
+    assert (found.values.shape, found.text.to_pylist()) == ((2, 0), ["a\n", ""])
+    n, t = found.extra
+    assert (n.to_pylist()[0], t.to_pylist()) == (1.0, [None, "x"])
+    assert np.isnan(n.to_pylist()[1])
+    for wrong in ("a", {"answer": "a", "n": 1, "t": "x", "more": 2}, {"answer": 5, "n": 1, "t": "x"}):
+        with pytest.raises((errors.WrongAnswer, errors.ModelBroken)):
+            reader.rows([wrong, wrong], 2)
+    with pytest.raises(errors.WrongAnswer, match="surrogate"):
+        reader.rows([{"n": 1, "answer": "\ud800", "t": "x"}], 1)
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        ([True, None], ["True", None]),
+        ([1, 2.5], [1.0, 2.5]),
+        (["a", 1], ["a", "1"]),
+        ([{"a": [1]}, None], ['{"a": [1]}', None]),
+        ([None, None], [None, None]),
+    ],
+)
+def test_columns_beside_predictions_of_any_kind(cells, expected):
+    assert column(cells, Reader(TELLER, "server")).to_pylist() == expected
+
+
+def test_labels_are_told_apart_by_name_or_place():
+    reader = Reader(LABELS, "server")
+    assert reader.rows([{"big": 0.2, "red": 0.9}], 1).values.tolist() == [[0.9, 0.2]]
+    assert reader.rows([[0.9, 0.2]], 1).values.tolist() == [[0.9, 0.2]]
+    with pytest.raises(errors.ModelBroken):
+        reader.rows([{"blue": 0.2, "red": 0.9}], 1)
