@@ -92,6 +92,7 @@ def _target(path: Path, about: ModelWords, info: ModelInfo) -> Target:
         class_labels=labels or (),
         positive_class=agreement.positive_class(asked, labels, kind),
         threshold=_THRESHOLD,
+        label_thresholds=tuple(agreement.label_thresholds(asked, labels, kind, _THRESHOLD) or ()),
         extra=agreement.extra_outputs(asked, info),
     )
 

@@ -68,7 +68,7 @@ LabelThresholds = Annotated[
     typer.Option(
         "--label-threshold",
         metavar="LABEL=NUMBER",
-        help="Threshold of one label of a multilabel target. May be given again. [default: --threshold]",
+        help="Threshold of one label of a multilabel target. May be given again. [default: that of all labels, 0.5]",
         rich_help_panel=_PANEL,
     ),
 ]

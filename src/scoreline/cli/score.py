@@ -134,6 +134,7 @@ def score(
     target_type: model_options.TargetKind = None,
     positive_class: model_options.PositiveClass = None,
     class_labels: model_options.ClassLabels = None,
+    label_threshold: model_options.LabelThresholds = None,
     feature_type: model_options.FeatureTypes = None,
     trust: model_options.Trust = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
@@ -158,7 +159,9 @@ def score(
         encoding=encoding,
         abort_on_error=not no_abort_on_error,
     )
-    about = model_options.ModelWords(target, target_type, positive_class, class_labels, None, feature_type)
+    about = model_options.ModelWords(
+        target, target_type, positive_class, class_labels, None, feature_type, label_threshold
+    )
     _check_together(deployment, model, about, trust=trust, words=words)
     if errors is not None and Path(errors).absolute() == Path(output).absolute():
         raise typer.BadParameter("Give --errors another file than --output.")

@@ -11,10 +11,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 
-from tests.support import tiny
+from tests.support import kinds, tiny
 from tests.support.served import SCORELINE, clean_environment, names, scoreline, until
 
 MODEL = ("--model", "model.txt", "--target", tiny.TARGET, "--class-labels", "no,yes")
@@ -42,6 +43,23 @@ def test_values_are_the_models_own_and_text_stays_text(folder: Path) -> None:
     assert [row["id"] for row in scored] == [f"{number:05d}" for number in range(1000)]
     assert np.array_equal([float(row["churn_yes_PREDICTION"]) for row in scored], expected)
     assert all(row["churn_PREDICTION"] == ("yes" if p > 0.5 else "no") for row, p in zip(scored, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("multilabel", ("--target", "tags", "--class-labels", "red,big", "--label-threshold", "big=0.1")),
+        ("anomaly", ()),
+        ("clustering", ()),
+    ],
+)
+def test_other_kinds_of_targets_write_their_golden_files(tmp_path: Path, kind: str, words: tuple[str, ...]) -> None:
+    joblib.dump(getattr(kinds, kind)(), tmp_path / "model.joblib")
+    source = str(kinds.GOLDEN / f"{kind}.rows.csv")
+    model = ("--model", "model.joblib", "--trust", *words)
+    done = scoreline("score", source, "-o", "out.csv", *model, "--passthrough", "id", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out.csv").read_bytes() == (kinds.GOLDEN / f"{kind}.csv").read_bytes()
 
 
 @pytest.mark.parametrize("by", ["name", "pipe"])

@@ -3,7 +3,7 @@ import pytest
 from scoreline.errors import Forbidden, InvalidRequest, NotFound
 from scoreline.registry import deployments, packages, settings
 from scoreline.registry.settings import DeploymentSettings
-from scoreline.types import Feature, FeatureType, ModelInfo, TargetType
+from scoreline.types import Boundaries, Feature, FeatureType, ModelInfo, TargetType
 from tests.unit.registry.conftest import body
 
 REGRESSION = ModelInfo("lightgbm", TargetType.REGRESSION, (Feature("x", FeatureType.NUMERIC),))
@@ -123,6 +123,26 @@ def test_warnings_are_for_numbers(store, people, inspected):
     warning = {"enabled": True, "customBoundaries": {"upper": 1, "lower": 0}}
     with pytest.raises(InvalidRequest, match="regression"):
         deployments.change_settings(store, people.ann, made.id, {"predictionWarning": warning})
+
+
+def test_warnings_need_boundaries_of_the_deployment_or_a_baseline_of_its_model(store, people, deployment):
+    package, enabled = deployment.package, {"predictionWarning": {"enabled": True}}
+    with pytest.raises(InvalidRequest, match="--baseline"):
+        deployments.change_settings(store, people.ann, deployment.id, enabled)
+    quartiles = {"rows": 8, "lower_quartile": 1.0, "upper_quartile": 3.0}
+    packages.set_baseline(store, people.ann, package.id, **quartiles)
+    changed = deployments.change_settings(store, people.ann, deployment.id, enabled)
+    assert (changed.package.usual, settings.document(changed.settings)["predictionWarning"]) == (
+        Boundaries(-2.0, 6.0),
+        {"enabled": True, "customBoundaries": None},
+    )
+    assert deployments.serving_document(changed)["boundaries"] == {"lower": -2.0, "upper": 6.0}
+    custom = {"predictionWarning": {"customBoundaries": {"upper": 5}}}
+    changed = deployments.change_settings(store, people.ann, deployment.id, custom)
+    assert deployments.serving_document(changed)["boundaries"] == {"lower": None, "upper": 5.0}
+    for wrong in ({"rows": 0}, {"lower_quartile": 4.0}, {"upper_quartile": float("inf")}):
+        with pytest.raises(InvalidRequest):
+            packages.set_baseline(store, people.ann, package.id, **quartiles | wrong)
 
 
 def test_approval_is_an_admins(store, people, deployment):
