@@ -6,9 +6,12 @@ import json
 import socket
 import struct
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 
 from scoreline.jobs import repeats, service
@@ -166,3 +169,56 @@ def test_a_client_that_is_gone_before_its_job_is_made_gets_none(api, monkeypatch
         assert client.get("batchPredictions/").json()["totalCount"] == before
         assert client.post("batchPredictions/", json=body).status_code == 202
     assert "Traceback" not in caplog.text
+
+
+class Gateway(BaseHTTPRequestHandler):
+    """A proxy that loses patience with the first POST: it hangs up on the server and tells the client 504."""
+
+    protocol_version = "HTTP/1.1"
+    api = stopped = noted = None
+    posts = 0
+
+    def _pass(self):
+        kept = {name: value for name, value in self.headers.items() if name in ("Authorization", "Content-Type")}
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        first = self.command == "POST" and not self.posts
+        type(self).posts += self.command == "POST"
+        with httpx2.Client(trust_env=False, timeout=0.3 if first else 20) as http:
+            try:
+                answer = http.request(self.command, self.api.url + self.path, headers=kept, content=body)
+            except httpx2.TimeoutException:
+                answer = httpx2.Response(504, headers={"Retry-After": "0"})
+        if first:
+            threading.Event().wait(0.2)  # the end of the connection reaches the server
+            self.stopped.go_on.set()
+            wait_for(lambda: self.noted)
+        self.send_response(answer.status_code)
+        for name in ("content-type", "location", "retry-after"):
+            if name in answer.headers:
+                self.send_header(name, answer.headers[name])
+        self.send_header("Content-Length", str(len(answer.content)))
+        self.end_headers()
+        self.wfile.write(answer.content)
+
+    do_GET = do_POST = _pass
+
+    def log_message(self, *_args):
+        """Say nothing."""
+
+
+def test_the_official_client_repeats_what_a_gateway_gave_up_and_gets_the_same_job(api, monkeypatch, noted):
+    datarobot = pytest.importorskip("datarobot")
+    stopped = Stopped(monkeypatch, after=True)
+    handler = type("Handler", (Gateway,), {"api": api, "stopped": stopped, "noted": noted})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as gateway, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Using an empty collection for 'allowed_methods'", FutureWarning)
+        thread = threading.Thread(target=gateway.serve_forever, args=(0.05,))
+        thread.start()
+        client = datarobot.Client(token=api.token, endpoint=f"http://127.0.0.1:{gateway.server_port}/api/v2")
+        answer = client.post("batchPredictions/", data={"deployment_id": api.deployment_id, "num_concurrent": 11})
+        client.close()
+        gateway.shutdown()
+        thread.join()
+    assert handler.posts == 2
+    assert answer.status_code == 202
+    assert stopped.jobs == [answer.json()["id"]] * 2

@@ -62,11 +62,13 @@ class _ByVersion(Paging):
     imported: bool | None = Field(None, description="True: none, for nothing is imported from DataRobot.")
     build_status: str | None = Field(None, description="Nothing is built, so none has a status.")
     use_case_id: str | None = Field(None, description="There are no use cases.")
+    model_kind: str | None = Field(None, description="Of time series and the like: there are none.")
+    for_challenger: bool | None = Field(None, description="True: none, for there are no challengers.")
     sort_direction: _Direction = "desc"
 
     def filters(self, like: Package | None, environment: Environment | None, tags: tuple[str, ...]) -> VersionFilters:
         """Return what the query means, with the objects that it names."""
-        absent = (self.compatible_with_leaderboard_model_id, self.build_status, self.use_case_id)
+        absent = (self.compatible_with_leaderboard_model_id, self.build_status, self.use_case_id, self.model_kind)
         return VersionFilters(
             target_name=self.target_name,
             target_type=self.target_type,
@@ -74,7 +76,7 @@ class _ByVersion(Paging):
             threshold=self.prediction_threshold,
             environment=environment,
             tags=tags,
-            nothing=self.imported is True or any(value is not None for value in absent),
+            nothing=self.imported is True or self.for_challenger is True or any(value is not None for value in absent),
         )
 
 
