@@ -75,6 +75,17 @@ def test_only_what_is_open_to_everybody_asks_for_no_token(document):
     assert document["security"] == [{"bearer": []}, {"token": []}]
 
 
+def test_parameters_that_must_be_there_say_so(document):
+    parameters = document["paths"]["/api/v2/customModelTests/"]["get"]["parameters"]
+    assert {each["name"] for each in parameters if each.get("required")} == {"customModelId"}
+
+
+def test_a_list_of_something_that_does_not_exist_is_a_documented_404(api):
+    with api.client() as client:
+        assert client.get("customModelTests/", params={"customModelId": "0" * 24}).status_code == 404
+        assert client.get("customModelTests/").status_code == 422
+
+
 JOB = "/api/v2/batchPredictions/0/"
 
 

@@ -51,6 +51,14 @@ def test_every_setting_is_described() -> None:
         assert field.description
 
 
+def test_every_variable_of_the_environment_is_described() -> None:
+    text = (DOCS / "settings.md").read_text(encoding="utf-8")
+    sources = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "src").rglob("*.py"))
+    between_our_own_processes = {"SCORELINE_SUPERVISED", "SCORELINE_WORKER_ID"}
+    for name in set(re.findall(r"SCORELINE_[A-Z_]*[A-Z]", sources)) - between_our_own_processes:
+        assert f"`{name}`" in text, name
+
+
 def test_every_model_format_is_described() -> None:
     text = (DOCS / "models.md").read_text(encoding="utf-8").lower()
     for name in models.FORMATS:

@@ -178,8 +178,9 @@ def documented(
 def _query_parameters(query: type[Wire]) -> Iterator[JsonObject]:
     schema = _without_null_defaults(query.model_json_schema())
     definitions = {"$defs": schema["$defs"]} if "$defs" in schema else {}
+    required = schema.get("required", ())
     for name, described in schema["properties"].items():
-        yield {"name": name, "in": "query", "required": False, "schema": described | definitions}
+        yield {"name": name, "in": "query", "required": name in required, "schema": described | definitions}
 
 
 def _without_null_defaults(schema: JsonObject) -> JsonObject:

@@ -125,7 +125,9 @@ def refuse_test(call: Called) -> Response:  # noqa: ARG001 -- only known callers
 
 
 @router.get(
-    "/customModelTests/", responses=answer(Page[JsonObject]), openapi_extra=documented(query=CustomModelTestQuery)
+    "/customModelTests/",
+    responses=answer(Page[JsonObject], refuses=(404,)),
+    openapi_extra=documented(query=CustomModelTestQuery),
 )
 def list_tests(
     call: Called, query: Annotated[CustomModelTestQuery, Depends(query_of(CustomModelTestQuery))]
