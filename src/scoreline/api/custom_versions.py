@@ -19,13 +19,13 @@ from scoreline.api.calls import Call, Called, body_of, documented, query_of
 from scoreline.api.contract import answer
 from scoreline.api.forms import FORM, Form, is_form, receive_form
 from scoreline.api.jsonio import JsonResponse
-from scoreline.api.paging import Paging, page
+from scoreline.api.paging import page
 from scoreline.api.problems import HttpProblem
 from scoreline.api.receiving import in_thread
 from scoreline.api.scratch import new_folder, scratch_of
 from scoreline.api.wire import custom_answers as answers
 from scoreline.api.wire.answers import Page
-from scoreline.api.wire.base import nearest
+from scoreline.api.wire.base import Paging, nearest
 from scoreline.api.wire.custom import VersionChange, resources, version_document
 from scoreline.errors import Conflict, InvalidRequest
 from scoreline.registry import custom_models, custom_versions, execution

@@ -10,9 +10,10 @@ from starlette.responses import Response
 from scoreline.api.calls import Call, Called, JsonBody, body_of, documented, query_of
 from scoreline.api.contract import answer
 from scoreline.api.jsonio import JsonResponse
-from scoreline.api.paging import Paging, page, page_out_of
+from scoreline.api.paging import page, page_out_of
 from scoreline.api.status import done
 from scoreline.api.wire import answers, bodies
+from scoreline.api.wire.base import Paging
 from scoreline.api.wire.deployments import (
     COLLECTION,
     DeploymentChange,

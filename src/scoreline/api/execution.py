@@ -10,9 +10,10 @@ from starlette.responses import Response
 from scoreline.api.calls import Called, documented, query_of
 from scoreline.api.contract import answer
 from scoreline.api.jsonio import JsonResponse
-from scoreline.api.paging import Paging, page_out_of
+from scoreline.api.paging import page_out_of
 from scoreline.api.wire import custom_answers as answers
 from scoreline.api.wire.answers import Page
+from scoreline.api.wire.base import Paging
 from scoreline.api.wire.custom import environment_document, environment_version_document
 from scoreline.errors import InvalidRequest, NotFound
 from scoreline.registry import execution

@@ -5,23 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from pydantic import Field
 from starlette.requests import Request
 
 from scoreline.api.urls import Links
 from scoreline.api.wire.answers import Page
-from scoreline.api.wire.base import Wire
+from scoreline.api.wire.base import Paging
 
 T = TypeVar("T")
-
-MOST = 1000
-
-
-class Paging(Wire):
-    """The query of a list."""
-
-    offset: int = Field(0, ge=0, le=2**31, description="Items to leave out at the start.")
-    limit: int = Field(100, ge=1, le=MOST, description="Items on a page.")
 
 
 def page(request: Request, query: Paging, items: Sequence[T], total: int) -> Page[T]:

@@ -10,8 +10,9 @@ from starlette.responses import Response
 from scoreline.api.calls import Called, body_of, documented, query_of
 from scoreline.api.contract import answer
 from scoreline.api.jsonio import JsonResponse
-from scoreline.api.paging import Paging, page_out_of
+from scoreline.api.paging import page_out_of
 from scoreline.api.wire import answers
+from scoreline.api.wire.base import Paging
 from scoreline.api.wire.servers import NewEnvironment, environment_document, server_document
 from scoreline.jobs import load
 from scoreline.registry import environments, servers

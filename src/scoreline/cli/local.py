@@ -18,7 +18,7 @@ from scoreline.cli import options
 from scoreline.cli.model_options import ModelWords
 from scoreline.cli.output import show_note
 from scoreline.cli.progress import View, open_view, show_result
-from scoreline.cli.score import STREAM, ScoreWords
+from scoreline.cli.score_words import STREAM, ScoreWords
 from scoreline.errors import NotFound, RunStopped
 from scoreline.jobs import fitting, plans
 from scoreline.jobs.spec import JobSpec

@@ -32,7 +32,7 @@ from scoreline.errors import (
 from scoreline.types import JsonObject
 
 if TYPE_CHECKING:
-    from scoreline.cli.score import ScoreWords
+    from scoreline.cli.score_words import ScoreWords
 
 _STREAM = "-"
 _ID = re.compile(r"[0-9a-f]{24}")

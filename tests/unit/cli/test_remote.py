@@ -10,7 +10,7 @@ import pytest
 
 from scoreline.cli import remote
 from scoreline.cli.client import Api
-from scoreline.cli.score import ScoreWords
+from scoreline.cli.score_words import ScoreWords
 from scoreline.errors import ScorelineError
 
 JOB = "https://scoreline.test/api/v2/batchPredictions/j/"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scoreline.cli.model_options import ModelWords
-from scoreline.cli.score import ScoreWords
+from scoreline.cli.score_words import ScoreWords
 from scoreline.jobs.spec import JobSpec
 from tests.support.served import scoreline
 

@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
 from scoreline.api.problems import WrongFields
 
 _SECONDS = re.compile(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?")
+
+MOST_ON_A_PAGE = 1000
 
 
 class Wire(BaseModel):
@@ -55,6 +57,13 @@ class Wire(BaseModel):
     def names(cls) -> list[str]:
         """Return the fields' names on the wire."""
         return list(cls.by_name())
+
+
+class Paging(Wire):
+    """The query of a list."""
+
+    offset: int = Field(0, ge=0, le=2**31, description="Items to leave out at the start.")
+    limit: int = Field(100, ge=1, le=MOST_ON_A_PAGE, description="Items on a page.")
 
 
 def _iso(given: Any) -> Any:

@@ -6,9 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from scoreline.api.paging import Paging
 from scoreline.api.wire import custom_answers as answers
-from scoreline.api.wire.base import Wire, timestamp
+from scoreline.api.wire.base import Paging, Wire, timestamp
 from scoreline.errors import InvalidRequest
 from scoreline.registry import execution
 from scoreline.registry.records import CustomModel, CustomVersion

@@ -7,9 +7,8 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from scoreline.access import Caller
-from scoreline.api.paging import Paging
 from scoreline.api.wire import answers
-from scoreline.api.wire.base import Wire, timestamp
+from scoreline.api.wire.base import Paging, Wire, timestamp
 from scoreline.api.wire.people import may_change, member
 from scoreline.api.wire.servers import environment_document
 from scoreline.errors import InvalidRequest

@@ -9,10 +9,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from scoreline import adapters
-from scoreline.api.paging import Paging
 from scoreline.api.urls import Links
 from scoreline.api.wire import answers
-from scoreline.api.wire.base import Time, Wire, timestamp
+from scoreline.api.wire.base import Paging, Time, Wire, timestamp
 from scoreline.api.wire.people import person
 from scoreline.errors import InvalidRequest
 from scoreline.jobs.model import Job

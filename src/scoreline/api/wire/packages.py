@@ -7,9 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from scoreline.access import Caller
-from scoreline.api.paging import Paging
 from scoreline.api.wire import answers
-from scoreline.api.wire.base import Time, Wire, timestamp
+from scoreline.api.wire.base import Paging, Time, Wire, timestamp
 from scoreline.api.wire.people import may_change, member
 from scoreline.registry.records import (
     Artifact,
