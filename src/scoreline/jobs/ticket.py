@@ -22,7 +22,6 @@ from scoreline.store import Store, now
 from scoreline.types import JsonObject, Range, RunTicket, ServerAddress
 
 _log = structlog.get_logger(__name__)
-_MORE_CALLS = 2  # than one of our own servers has processes: the next batches lie ready there
 _MOST_CALLS = 16
 _TOKEN_LIFE = timedelta(days=30)  # longer than any job; it is ended with the run
 
@@ -96,7 +95,7 @@ def _ticket(spool_url: str, job: Job, settings: Settings, address: ServerAddress
 def _most_calls(server: Server, address: ServerAddress | None) -> int:
     """Return how many calls at once a run may come to that feels its way."""
     if address is None:
-        return server.concurrency + _MORE_CALLS
+        return server.concurrency  # its processes; more calls were measured to gain nothing, and cost the worker memory
     return int(address.options.get("concurrency", _MOST_CALLS))
 
 
