@@ -57,6 +57,8 @@ def test_unknown_paths_and_methods_answer_in_json(api):
         wrong = client.put("batchPredictions/")
         outside = client.get(f"{api.url}/elsewhere")
     assert (missing.status_code, wrong.status_code, outside.status_code) == (404, 405, 404)
+    assert "has no such address" in missing.json()["message"]
+    assert "begin with /api/v2/" in outside.json()["message"]
     for response in (missing, wrong, outside):
         assert response.headers["content-type"] == "application/json"
         assert response.json()["message"]

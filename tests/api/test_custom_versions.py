@@ -80,6 +80,11 @@ def test_paths_of_windows_are_taken_for_what_they_mean():
         ([("filesToDelete", "1")], "PATCH"),
         ([("runtimeParameterValues", "{")], "JSON list"),
         ([("runtimeParameterValues", '[{"fieldName": "a", "type": "credential", "value": "b"}]')], "secret"),
+        ([("runtimeParameterValues", '[{"fieldName": "a", "type": "numeric", "value": NaN}]')], "not a JSON number"),
+        ([("runtimeParameterValues", '[{"fieldName": "a", "type": "string", "value": "\\ud800"}]')], "surrogate"),
+        ([("runtimeParameterValues", '[{"fieldName": "a", "type": "string", "value": {"b": 1}}]')], "not a string"),
+        ([("runtimeParameterValues", '[{"fieldName": "a", "type": "numeric", "value": true}]')], "not a numeric"),
+        ([("runtimeParameterValues", '[{"fieldName": ["a"], "type": "string", "value": "b"}]')], "JSON list"),
         ([*file("a", b"x" * (LIMIT + 1))], "too large"),
     ],
 )
@@ -98,6 +103,9 @@ def test_forms_that_are_none(api, model_id):
             headers={"Content-Type": "multipart/form-data; boundary=cut"},
         )  # fmt: skip
         assert torn.status_code == 400
+        endless = {"Content-Type": f"multipart/form-data; boundary={'x' * 5000}"}
+        refused = http.post(address, content=b"--x", headers=endless)
+        assert (refused.status_code, "oundary" in refused.json()["message"]) == (400, True)
         assert http.get(address).json()["data"] == []
         assert http.post("customModels/5c07e11e0000000000000000/versions/", json={}).status_code == 404
 

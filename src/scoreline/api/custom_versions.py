@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tarfile
 import tempfile
@@ -18,7 +17,7 @@ from scoreline.access import require_write
 from scoreline.api.calls import Call, Called, body_of, documented, query_of
 from scoreline.api.contract import answer
 from scoreline.api.forms import FORM, Form, is_form, receive_form
-from scoreline.api.jsonio import JsonResponse
+from scoreline.api.jsonio import JsonResponse, parse
 from scoreline.api.paging import page
 from scoreline.api.problems import HttpProblem
 from scoreline.api.receiving import in_thread
@@ -38,6 +37,7 @@ router = APIRouter(prefix="/customModels/{model_id}", tags=["custom models"])
 
 _BLOCK = 1 << 20
 _NOT_BUILT = ("trainingData", "holdoutData", "requiredMetadataValues", "requiredMetadata", "runtimeParameters")
+_KINDS: dict[str, type | tuple[type, ...]] = {"string": str, "boolean": bool, "numeric": (int, float)}
 _FIELDS = (
     "isMajorUpdate",
     "baseEnvironmentId",
@@ -232,21 +232,38 @@ def _parameters(form: Form) -> dict[str, Any]:
     text = form.text("runtimeParameterValues")
     if text is None:
         return {}
+    name = "runtimeParameterValues"
     try:
-        given = json.loads(text)
-        values = {str(item["fieldName"]): item["value"] for item in given}
-        kinds = {str(item.get("type", "string")).lower() for item in given}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
-        raise InvalidRequest(
-            "`runtimeParameterValues` is a JSON list of objects with `fieldName`, `type` and `value`.",
-            "runtimeParameterValues",
-        ) from exc
-    if kinds - {"string", "boolean", "numeric"}:
-        raise InvalidRequest(
-            "Runtime parameters are of type string, boolean or numeric here: a secret would be stored with the model.",
-            "runtimeParameterValues",
-        )
-    return values
+        given = [(item["fieldName"], item["value"], item.get("type", "string").lower()) for item in _json(text, name)]
+    except (TypeError, KeyError, AttributeError) as exc:
+        raise _no_parameters(name) from exc
+    if not all(isinstance(field, str) and field for field, _, _ in given):
+        raise _no_parameters(name)
+    for field, value, kind in given:
+        if kind not in _KINDS:
+            raise InvalidRequest(
+                "Runtime parameters are of type string, boolean or numeric here: a secret would be stored with the "
+                "model.",
+                name,
+            )
+        # true and false are numbers for Python
+        if value is not None and (
+            not isinstance(value, _KINDS[kind]) or (isinstance(value, bool) != (kind == "boolean"))
+        ):
+            raise InvalidRequest(f"The runtime parameter {field[:100]!r} has a value that is not a {kind}.", name)
+    return {field: value for field, value, _ in given}
+
+
+def _json(text: str, name: str) -> Any:
+    try:
+        return parse(text.encode())
+    except (HttpProblem, InvalidRequest) as exc:
+        why = exc.message.removeprefix("The request's body is ")
+        raise InvalidRequest(f"`{name}` is a JSON list, but what is given is {why}", name) from exc
+
+
+def _no_parameters(name: str) -> InvalidRequest:
+    return InvalidRequest(f"`{name}` is a JSON list of objects with `fieldName`, `type` and `value`.", name)
 
 
 async def _zip(call: Call, version: CustomVersion) -> Response:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import unquote
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError, MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from scoreline.api.calls import Call
@@ -121,7 +121,10 @@ class _Reader:
             "on_part_end": self._part_end,
             "on_end": self._end,
         }
-        self._parser = MultipartParser(boundary, callbacks)  # type: ignore[arg-type]  # a TypedDict of the same keys
+        try:
+            self._parser = MultipartParser(boundary, callbacks)  # type: ignore[arg-type]  # a TypedDict of the same keys
+        except FormParserError as exc:
+            raise HttpProblem(400, f"The form cannot be read: {exc}.") from exc
 
     def write(self, data: bytes) -> None:
         """Take bytes of the form. Raises HttpProblem for what is not one."""

@@ -93,7 +93,9 @@ def not_there(request: Request, error: HTTPException) -> HTTPException:
     """Put the framework's own 404 and 405 in words."""
     path, method = request.url.path, request.method
     if error.status_code == 404:
-        text = f"There is nothing at {path[:200]}: the API's addresses begin with /api/v2/."
+        known = path.startswith("/api/v2/")
+        why = "this version of Scoreline has no such address" if known else "the API's addresses begin with /api/v2/"
+        text = f"There is nothing at {path[:200]}: {why}."
     elif error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
         text = f"{method[:20]} is not possible at {path[:200]}: use {allowed}."

@@ -172,7 +172,7 @@ def _refuse_unbuilt(name: str, current: Any, wanted: Any) -> None:
         if all(value is None or _same(value, current[key]) for key, value in wanted.items()):
             return
     raise InvalidRequest(
-        f"The setting {name} cannot be turned on: {_FEATURES[name]} is not built in this version of Scoreline.", name
+        f"The setting {name} cannot be turned on: this version of Scoreline does not have {_FEATURES[name]}.", name
     )
 
 
