@@ -8,7 +8,7 @@ from scoreline.types import PacePlan
 
 LEAST_BYTES = 64 << 10
 FIRST_BYTES = 256 << 10
-MOST_BYTES = 4 << 20
+MOST_BYTES = 2 << 20
 FIXED_BYTES = 5 << 20
 # A chunk that takes about this long costs little beside its rows, and a stop or a retry loses little.
 AIM_SECONDS = 1.0
