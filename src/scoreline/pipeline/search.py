@@ -41,7 +41,9 @@ class Search:
     def __init__(self, rows: int, calls: int) -> None:
         self.errors: dict[int, str] = {}
         self._todo: list[tuple[int, int, _Known]] = [(0, rows, _Known.NOTHING)]
+        self._rows = rows
         self._most = rows  # of one part
+        self._grows = False  # it was a row, not the number of rows, that made the last part too large
         self._calls = max(calls, LEAST_CALLS)
         self._spent = 0
         self._refusal = ""
@@ -77,6 +79,8 @@ class Search:
         self._good += part[1] - part[0]
         self._run += part[1] - part[0]
         self._probes = []
+        if self._grows:
+            self._most = min(2 * self._most, self._rows)
         if (heir := self._heir()) is not None:
             self._todo.append((*heir, _Known.REFUSED))
 
@@ -101,12 +105,16 @@ class Search:
             self._todo.append((start, stop, _Known.REFUSED))
 
     def too_large(self, part: Part, message: str) -> None:
-        """The part is more than the server takes at once: from here on parts are at most half of it."""
+        """The part is more than the server takes at once: from here on parts are at most half of it.
+
+        Where a single row was too large, they grow again with each part that is taken.
+        """
         start, stop = part
         self._spent -= bool(self._refusal)
         self._probes = []
         self._forget_heir()
-        if stop - start == 1:
+        self._grows = stop - start == 1
+        if self._grows:
             self.errors[start] = message
             return
         self._most = min(self._most, (stop - start) // 2)

@@ -156,7 +156,8 @@ def _carried(plan: ScoringPlan, source: Sequence[str]) -> list[str]:
     absent = [name for name in wanted if name not in present]
     if absent:
         raise SourceError(
-            f"Reading the intake failed: the header lacks the passthrough column {listed(absent)}; "
+            f"Reading the intake failed: the header lacks the passthrough column{'s' * (len(absent) > 1)} "
+            f"{listed(absent)}; "
             "correct passthroughColumns or the file."
         )
     absent = [name for name in plan.association_id if name not in present]

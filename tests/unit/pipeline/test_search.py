@@ -59,6 +59,22 @@ def test_scattered_rows_cost_calls_in_proportion(bad, most):
     assert asked < most
 
 
+@pytest.mark.parametrize(("place", "most"), [(0, None), (5700, None), (9999, None), (5700, 3000)])
+def test_one_row_too_large_for_any_request_does_not_make_all_others_go_alone(place, most):
+    search, sizes, scored = Search(10_000, ENDLESS), [], set()
+    while (part := search.next()) is not None:
+        start, stop = part
+        sizes.append(stop - start)
+        if start <= place < stop or (most is not None and stop - start > most):
+            search.too_large(part, "too large")
+        else:
+            scored |= set(range(start, stop))
+            search.good(part)
+    assert search.errors == {place: "too large"}
+    assert scored == set(range(10_000)) - {place}
+    assert len(sizes) < 100
+
+
 def test_a_thousand_at_the_start_do_not_slow_down_the_rest():
     asked, scored, _ = ask(8000, set(range(1000)))
     assert scored == set(range(1000, 8000))
