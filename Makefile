@@ -3,8 +3,9 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(she
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-EXTRAS := --extra postgres --extra lightgbm --extra xgboost-cpu --extra catboost --extra sklearn --extra onnx --extra mlflow
-SYSTEMS := drum mlflow mlserver
+EXTRAS := --extra postgres --extra lightgbm --extra xgboost-cpu --extra catboost --extra sklearn --extra onnx --extra mlflow \
+  --extra s3 --extra azure --extra gcp --extra spool
+SYSTEMS := drum mlflow mlserver airflow
 COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --require-hashes
 # The build backend is pinned in build.txt, so that nothing unpinned is fetched for the editable install.
@@ -12,7 +13,7 @@ EDITABLE := $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-buil
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-systems lint bench docs lock format clean
+.PHONY: help setup demo test test-systems soak lint bench docs lock format clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -23,10 +24,15 @@ demo: $(VENV)/.demo ## Score half a year of real flights through the API (KEEP=1
 	@$(BIN)/python demo/flights.py
 
 test: $(VENV)/.test ## Run the tests
-	@$(BIN)/python -m pytest -n $${TEST_PROCESSES:-auto} --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow" -n $${TEST_PROCESSES:-auto} --dist loadfile $(ARGS)
 
-test-systems: $(VENV)/.test $(SYSTEMS:%=$(VENV)/systems/%/.ready) ## Run the tests against DRUM, MLflow and MLServer servers, set up here
-	@SCORELINE_SYSTEMS=$(abspath $(VENV)/systems) $(BIN)/python -m pytest tests/systems -n $${TEST_PROCESSES:-auto} --dist loadfile $(ARGS)
+test-systems: $(VENV)/.test $(VENV)/versitygw/versitygw $(SYSTEMS:%=$(VENV)/systems/%/.ready) ## Run the slow tests, and those against DRUM, MLflow, MLServer, Airflow and versitygw, set up here
+	@test -n "$(ARGS)" || $(BIN)/python -m pytest -m slow -n $${TEST_PROCESSES:-auto} --dist loadfile
+	@SCORELINE_SYSTEMS=$(abspath $(VENV)/systems) $(BIN)/python -m pytest tests/systems --timeout=300 -n $${TEST_PROCESSES:-auto} --dist loadfile $(ARGS)
+	@test -n "$(ARGS)" -o ! -x $(VENV)/versitygw/versitygw || SCORELINE_TEST_S3=$(abspath $(VENV)/versitygw/versitygw) $(BIN)/python -m pytest tests/contract tests/unit/spool -k "s3 or bucket" -n $${TEST_PROCESSES:-auto} --dist loadfile
+
+soak: $(VENV)/.test ## Kill processes at random, then walk at random (ARGS="--kills 200 --minutes 480 --database postgres --seed 7")
+	@$(BIN)/python -m tests.fault.soak $(ARGS)
 
 lint: $(VENV)/.test ## Check style, types and layers
 	@$(BIN)/ruff check
@@ -34,7 +40,7 @@ lint: $(VENV)/.test ## Check style, types and layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/.demo ## Measure speed and memory side by side (ARGS="--size 1000" for the 1 GB run)
+bench: $(VENV)/.test ## Measure speed and memory side by side (ARGS="--size 1000" for the 1 GB run)
 	@$(BIN)/python -m bench $(ARGS)
 
 docs: $(VENV)/.test ## Build the documentation into site/
@@ -75,11 +81,20 @@ $(VENV)/.demo: $(VENV)/.build requirements/demo.txt pyproject.toml
 	@$(EDITABLE)
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.build requirements/test.txt pyproject.toml
+$(VENV)/.test: $(VENV)/.build requirements/test.txt pyproject.toml requirements/azurite/package-lock.json
 	@echo "Installing what the tests need into $(VENV) ..."
 	@$(INSTALL) -r requirements/test.txt
 	@$(EDITABLE)
+	@mkdir -p $(VENV)/azurite && cp requirements/azurite/*.json $(VENV)/azurite
+	@if command -v npm >/dev/null; then npm ci --silent --ignore-scripts --no-audit --no-fund --prefix $(VENV)/azurite; \
+	  else echo "There is no npm: tests against Azure Storage will be skipped" >&2; fi
 	@touch $@
+
+# A second S3 server, which checks what moto lets pass.
+$(VENV)/versitygw/versitygw:
+	@echo "Building versitygw into $(VENV)/versitygw ..."
+	@GOBIN=$(abspath $(VENV)/versitygw) go install github.com/versity/versitygw/cmd/versitygw@v1.8.0 || \
+	  echo "versitygw could not be built, which takes Go: the tests against it are left out" >&2
 
 # Servers of other makers cannot share an environment, with each other or with us.
 $(VENV)/systems/%/.ready: requirements/systems/%.txt | $(VENV)/.build

@@ -8,7 +8,9 @@ file, one after the other, a few times over; of each the median counts:
     client   the official client against a running server: from the call to the finished download
 
 CPU seconds are those of all processes, memory is PSS. The outputs are compared. Then come framing on one core, a tiny
-job, an upload, and the API's answers while a job runs. Run it on a quiet machine.
+job, an upload, and the API's answers while a job runs. `--only ledger` compares jobs with and without the ledger,
+`--only parts` jobs that one worker runs and two, `--only stores` jobs from and to files and
+S3 (`--only memory` the worker's memory over objects and folders of up to `--size`). Run it on a quiet machine.
 """
 
 from __future__ import annotations
@@ -25,11 +27,12 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import api, compare, data, framing, measure, models
+from bench import api, compare, data, framing, ledger, measure, models, sharing, stores
 from bench.measure import Usage
 from bench.server import SCORELINE, Server, role
 
 PARTS = ("w1", "w3", "framing", "tiny", "upload", "api")
+MORE = ("ledger", "parts", "stores", "memory")  # only when asked for
 WAYS = ("pandas", "model", "client")
 _MODELS = {"w1": (models.tree_model, 0.0), "w3": (models.linear_model, 1e-9)}
 _TINY_RUNS = 5
@@ -151,10 +154,10 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.partition("\n")[0])
     parser.add_argument("--size", type=int, default=100, help="megabytes of the file, 100 or 1000 (default 100)")
     parser.add_argument("--runs", type=int, default=3, help="runs of each way (default 3)")
-    parser.add_argument("--only", default=",".join(PARTS), help=f"parts to run, of {','.join(PARTS)}")
+    parser.add_argument("--only", default=",".join(PARTS), help=f"parts to run, of {','.join(PARTS + MORE)}")
     parser.add_argument("--ways", default=",".join(WAYS), help=f"ways to score, of {','.join(WAYS)}")
     arguments = parser.parse_args()
-    arguments.only = _chosen(parser, arguments.only, PARTS)
+    arguments.only = _chosen(parser, arguments.only, PARTS + MORE)
     arguments.ways = _chosen(parser, arguments.ways, WAYS)
     return arguments
 
@@ -182,6 +185,52 @@ def _small_parts(only: list[str], size: int, server: Server | None) -> dict[str,
         results["upload"] = api.upload(server, w1.deployment, w1.source)
     if "api" in only:
         results["api"] = api.answers_under_load(server, w1.deployment, w1.source)
+    return results
+
+
+def _ledger(size: int) -> dict[str, object]:
+    results: dict[str, object] = {}
+    with ledger.Parts() as parts:
+        parts.start_predictor()
+        for workload, (make_model, _) in _MODELS.items():
+            print(f"{workload.upper()} with and without the ledger, {size} MB", flush=True)
+            found = results[workload] = ledger.compare(parts, make_model(), workload, data.csv_file(size))
+            print(
+                f"  medians: {found['CPU s with']:.2f} with, {found['CPU s without']:.2f} without: "
+                f"{found['% more']:+.1f} %"
+            )
+    return results
+
+
+def _sharing(size: int, pairs: int) -> dict[str, object]:
+    with sharing.Sharing(size * 1_000_000) as parts:
+        parts.start_predictor()
+        print(f"W1 by one worker and by two, {size} MB", flush=True)
+        found = sharing.compare(parts, models.tree_model(), data.csv_file(size), pairs)
+    one, two = found["one"], found["two"]
+    print(
+        f"  medians: {one['wall']:.2f} s by one, {two['wall']:.2f} by two: {found['% longer']:+.1f} %; "
+        f"CPU s {one['cpu']:.1f} and {two['cpu']:.1f}; the same bytes"
+    )
+    return found
+
+
+def _stores(only: list[str], size: int, pairs: int) -> dict[str, object]:
+    results: dict[str, object] = {}
+    with stores.Stores() as parts:
+        if "stores" in only:
+            print(f"From and to S3 and files, {size} MB", flush=True)
+            found = results["stores"] = stores.compare(parts, models.tree_model(), size, pairs)
+            for name in ("W1 files", "W1 S3", "W2 files", "W2 S3"):
+                row = found[name]
+                print(f"  {name:<10}{row['wall']:>8.2f} s{row['cpu']:>8.2f} CPU s{row['peak'] / 1e6:>6.0f} MB peak")
+            print(f"  S3 adds {found['W1, % more CPU']:+.1f} % to W1, {found['W2, % more CPU']:+.1f} % to W2")
+            moved = results["transfers"] = stores.transfers(parts, pairs)
+            print("  256 MiB, CPU s: " + ", ".join(f"{name} {spent:.2f}" for name, spent in moved.items()))
+        if "memory" in only:
+            print("Memory over objects and folders", flush=True)
+            sizes = [step for step in (100, 1000, 5000) if step <= size]
+            results["memory"] = stores.memory(parts, models.linear_model(), sizes)
     return results
 
 
@@ -216,6 +265,12 @@ def main() -> None:
     finally:
         if server is not None:
             server.__exit__()
+    if "ledger" in arguments.only:
+        result["ledger"] = _ledger(arguments.size)
+    if "parts" in arguments.only:
+        result["parts"] = _sharing(arguments.size, arguments.runs)
+    if {"stores", "memory"} & set(arguments.only):
+        result |= _stores(arguments.only, arguments.size, arguments.runs)
     (data.DATA / "last.json").write_text(json.dumps(result, indent=1))
     print(f"\nwritten to {data.DATA / 'last.json'}")
 

@@ -17,6 +17,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
 
 DATA = Path(__file__).parent / "data"
 NUMBERS = [f"n{i:02d}" for i in range(20)]
@@ -54,6 +56,27 @@ def csv_file(megabytes: int, *, quoted: bool = False) -> Path:
                 left -= file.write(whole)
                 if left <= 0:
                     break
+        half_made.rename(path)
+    return path
+
+
+def parquet_file(megabytes: int) -> Path:
+    """Return the rows of the W1 file of that size as Parquet, W2, made if it is missing."""
+    path = DATA / f"w2-{megabytes}.parquet"
+    if not path.exists():
+        types = dict.fromkeys(["ts", *CATEGORIES, "note", "code"], pa.string()) | dict.fromkeys(NUMBERS, pa.float64())
+        half_made = path.with_suffix(".part")
+        with (
+            pa.csv.open_csv(
+                csv_file(megabytes),
+                parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+                convert_options=pa.csv.ConvertOptions(column_types=types, strings_can_be_null=False),
+                read_options=pa.csv.ReadOptions(block_size=32 << 20),
+            ) as batches,
+            pq.ParquetWriter(half_made, batches.schema) as writer,
+        ):
+            for batch in batches:
+                writer.write_batch(batch)
         half_made.rename(path)
     return path
 

@@ -24,23 +24,26 @@ SCORELINE = [sys.executable, "-m", "scoreline"]
 
 
 class Server:
-    """`scoreline serve` on a free port with an empty data folder; use it in a `with` block."""
+    """`scoreline serve` on a free port with an empty data folder, or one part; use it in a `with` block."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, env: dict[str, str] | None = None, part: str = "serve") -> None:
         DATA.mkdir(exist_ok=True)
         self.folder = Path(tempfile.mkdtemp(prefix="server-", dir=DATA))
         self.token = secrets.token_urlsafe(32)
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.env = {
             **os.environ,
             "SCORELINE_ADMIN_TOKEN": self.token,
             "SCORELINE_URL": self.url,
             "SCORELINE_TOKEN": self.token,
+            "SCORELINE_DATA_DIR": str(self.folder / "data"),
+            **(env or {}),
         }
-        self._log = (self.folder / "log.txt").open("wb")
-        command = [*SCORELINE, "serve", "--port", str(self.port), "--data-dir", str(self.folder / "data")]
-        self._process = subprocess.Popen(command, env=self.env, stdout=self._log, stderr=subprocess.STDOUT)
+        self.part = part
+        self.log = (self.folder / "log.txt").open("wb")
+        command = [*SCORELINE, part, "--port", str(self.port)]
+        self._process = subprocess.Popen(command, env=self.env, stdout=self.log, stderr=subprocess.STDOUT)
         self.pid = self._process.pid
 
     def __enter__(self) -> Self:
@@ -58,7 +61,7 @@ class Server:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._log.close()
+        self.log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def deploy(self, model: Path, name: str) -> str:
@@ -89,7 +92,7 @@ class Server:
                 break
             try:
                 status, answer = self.call("GET", "predictionServers/")
-                if status == 200 and answer["data"]:
+                if status == 200 and (answer["data"] or self.part != "serve"):
                     return
             except OSError:
                 pass
@@ -106,7 +109,8 @@ def role(command: list[str]) -> str:
     return next((known for known in _ROLES if known in words), "client")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

@@ -16,7 +16,8 @@ from typer.main import get_command
 from scoreline.adapters import REGISTRY
 from scoreline.api import contract, create_app
 from scoreline.cli.app import app
-from scoreline.jobs import described
+from scoreline.credentials import KINDS, parts
+from scoreline.jobs import described, described_places
 from scoreline.jobs.checks import not_built
 from scoreline.settings import Settings
 from scoreline.spool import Spool
@@ -42,12 +43,26 @@ def commands() -> str:
 
 
 def adapters() -> str:
-    """Every intake and output type of the API, and whether it is built."""
-    lines = ["| type | what it is | intake | output |", "| --- | --- | --- | --- |"]
+    """Every intake and output type of the API, whether it is built, and which credentials it takes."""
+    lines = ["| type | what it is | intake | output | credentials |", "| --- | --- | --- | --- | --- |"]
     for name, entry in REGISTRY.items():
         built = "yes" if entry.module else "not yet"
         read, write = (built if can else "–" for can in (entry.read, entry.write))
-        lines.append(f"| `{name}` | {entry.help} | {read} | {write} |")
+        takes = "; ".join(f"`{field}`: {', '.join(kinds)}" for field, kinds in entry.can.credentials.items())
+        lines.append(f"| `{name}` | {entry.help} | {read} | {write} | {takes} |")
+    return "\n".join(lines)
+
+
+def credentials() -> str:
+    """Every type of credential: what it is, and its fields with the API's names."""
+    lines = ["| `credentialType` | what it is | fields |", "| --- | --- | --- |"]
+    for kind, secret in KINDS.items():
+        said = (secret.__doc__ or "").split("\n\n")[0].rstrip(".")
+        fields = (
+            " or ".join(f"`{name}`" for name in (part.name, *part.also)) + ("" if part.required else " (optional)")
+            for part in parts(kind)
+        )
+        lines.append(f"| `{kind}` | {said} | {', '.join(fields)} |")
     return "\n".join(lines)
 
 
@@ -72,7 +87,7 @@ def job_types() -> str:
         "| type | side | field | values | default | meaning | refused |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for side, types in (("intake", described.INTAKES), ("output", described.OUTPUTS)):
+    for side, types in (("intake", described_places.INTAKES), ("output", described_places.OUTPUTS)):
         for kind, fields in types.items():
             rows = [_setting(name, field, built=True) for name, field in fields.items()] or ["| – | | | | |"]
             lines += [f"| `{kind}` | {side} {row}" for row in rows]
@@ -99,6 +114,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "settings": settings,
     "commands": commands,
     "adapters": adapters,
+    "credentials": credentials,
     "job_settings": job_settings,
     "job_types": job_types,
     "routes": routes,
@@ -137,7 +153,7 @@ def _command(path: str, command: object) -> Iterator[str]:
     yield ""
 
 
-def _setting(name: str, setting: described.Setting, *, built: bool = False) -> str:
+def _setting(name: str, setting: described_places.Setting, *, built: bool = False) -> str:
     refused = setting.refused
     if not built and name in not_built():
         refused = "**Not built yet**: every value that asks for something."

@@ -1,5 +1,10 @@
 """Fixtures for all tests; they are written and described in `tests.support`."""
 
+import os
+import signal
+
+from hypothesis import HealthCheck, settings
+
 from tests.support.fixtures import (
     migrated_postgres,
     migrated_sqlite,
@@ -10,3 +15,16 @@ from tests.support.fixtures import (
 )
 
 __all__ = ["migrated_postgres", "migrated_sqlite", "postgres", "sqlite_store", "store", "store_url"]
+
+# The machine is shared, among the tests at least: how long an example takes says nothing.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
+
+# Where a shell runs the tests in the background, it lets SIGINT be ignored, and programs that they start inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more process than there are cores: many tests wait for what another process does."""
+    return (os.cpu_count() or 1) + 1

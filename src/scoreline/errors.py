@@ -21,8 +21,13 @@
     +-- OutputError               the target: refused, gone, full
     +-- SpoolError                staged bytes: full disk, damaged segment
     |   +-- SpoolFull
+    |   +-- SpoolReadOnly
+    |   +-- SpoolAway           the store of staged bytes does not answer
     +-- StoreError                the database: gone, full, no free connection
     |   +-- StoreBusy             lost against another transaction; nothing was changed
+    |   +-- StoreAway             nobody answers, or not any more
+    |   +-- StoreFull             there is no space for a change, or its disk takes none
+    +-- LedgerDamaged             the record of a job's finished chunks is not what was written
     +-- TooManyBadRows            the thresholds of abortOnError
     +-- TimeLimit                 the job has run for as long as it may
     +-- RunStopped                the run was asked to end
@@ -36,6 +41,12 @@ Each message is one sentence for the job log: stage, object, cause, next step; n
 """
 
 from __future__ import annotations
+
+import re
+
+from scoreline import redact
+
+_NO_SIGN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class ScorelineError(Exception):
@@ -143,7 +154,25 @@ class SpoolError(ScorelineError):
 
 
 class SpoolFull(SpoolError):
-    """There is no space for staged bytes."""
+    """There is no space for staged bytes.
+
+    size: bytes that did not fit. wanted: bytes that there should be room for before it is tried again. capacity: all
+    that could be staged if nothing else was, None where that is not known.
+    """
+
+    def __init__(self, message: str, *, size: int = 0, wanted: int = 0, capacity: int | None = None) -> None:
+        super().__init__(message)
+        self.size = size
+        self.wanted = wanted
+        self.capacity = capacity
+
+
+class SpoolReadOnly(SpoolError):
+    """The disk of the staged bytes takes no changes, as it does after a fault of its own."""
+
+
+class SpoolAway(SpoolError):
+    """The object store of the staged bytes has not answered for as long as it is waited for."""
 
 
 class StoreError(ScorelineError):
@@ -154,6 +183,18 @@ class StoreError(ScorelineError):
 
 class StoreBusy(StoreError):
     """The transaction lost against another one: nothing was changed, do it again."""
+
+
+class StoreFull(StoreError):
+    """The database has no space left, or lies on a disk that is read-only; it can be read."""
+
+
+class StoreAway(StoreError):
+    """The database server does not answer, or stopped in the middle: it may be back in a moment."""
+
+
+class LedgerDamaged(ScorelineError):
+    """The record of a job's finished chunks is not what was written: nothing can be built on it."""
 
 
 class TooManyBadRows(ScorelineError):
@@ -189,6 +230,10 @@ class SetupError(ScorelineError):
 
 
 def one_line(text: str, limit: int = 500) -> str:
-    """Fold white space to single blanks and cut to `limit` characters, for row status and job log."""
-    folded = " ".join(text.split())
+    """Fold white space to single blanks and cut to `limit` characters, for row status and job log.
+
+    Secrets are masked first: of one that is cut, what is left could not be told any more. Signs that steer terminals,
+    NUL and half characters, which a model may put in its messages, become U+FFFD.
+    """
+    folded = _NO_SIGN.sub("\ufffd", " ".join(redact.mask(text).split()))
     return folded if len(folded) <= limit else folded[: limit - 1] + "…"

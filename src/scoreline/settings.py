@@ -27,6 +27,11 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         None, description="SQLAlchemy URL of a PostgreSQL database; without it, a SQLite file in the data folder."
     )
+    spool_url: str | None = Field(
+        None,
+        description="Where uploads, results, datasets and models lie: `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or "
+        "`az://CONTAINER/PREFIX`; without it, the data folder. Credentials come from the environment.",
+    )
     admin_token: SecretStr | None = Field(
         None, description="API token of the first administrator; without it, one is made at first start and shown once."
     )
@@ -40,8 +45,13 @@ class Settings(BaseSettings):
     )
     allowed_networks: str = Field(
         "",
-        description="Networks such as `10.0.0.0/8, 127.0.0.1/32` that users may name addresses in; an admin may "
-        "name any but those of clouds' own services.",
+        description="Networks such as `10.0.0.0/8` and places such as `minio.internal:9000` that users may name in "
+        "addresses; an admin may name any server but those of clouds' own services.",
+    )
+    cloud_identity: bool = Field(
+        False,
+        description="Jobs that name no credential reach the clouds' own object stores as the machine does (instance "
+        "profile, managed identity, service account); without it, as anybody.",
     )
     predictor_host: str = Field("127.0.0.1", description="Address the prediction server listens on.")
     predictor_port: int = Field(0, ge=0, le=65535, description="Port of the prediction server; 0 takes a free one.")
@@ -62,6 +72,9 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(6.0, gt=0, description="A job whose worker is silent for so long is taken over.")
     max_model_bytes: int = Field(4 << 30, ge=1, description="Largest model artefact that may be uploaded.")
     upload_idle_seconds: float = Field(120.0, gt=0, description="An upload that sends nothing for so long is broken.")
+    upload_grace_seconds: float = Field(
+        5.0, ge=0, description="An upload that broke off may be sent again for so long; then its job is aborted."
+    )
     abort_failed_rows: int = Field(
         100, ge=1, description="`abortOnError` ends a job once so many rows failed, and more than the share below."
     )
@@ -79,7 +92,9 @@ class Settings(BaseSettings):
     )
     answer_seconds: float = Field(600.0, gt=0, description="Time that a prediction server has to answer one call.")
     patience_seconds: float = Field(
-        300.0, ge=0, description="A prediction server that is away or busy for so long ends the job."
+        300.0,
+        ge=0,
+        description="A prediction server, a store or a web server that is away or busy for so long ends the job.",
     )
     max_expansion: int = Field(
         250, ge=1, description="A compressed intake may unpack to so many times its own size, once past 100 MiB."
@@ -90,6 +105,24 @@ class Settings(BaseSettings):
     )
     min_free_bytes: int = Field(
         256 << 20, ge=0, description="Free disk space below which new uploads and results are refused."
+    )
+    max_spool_bytes: int | None = Field(
+        None,
+        ge=1,
+        description="Bytes that uploads, results and all else of jobs, and datasets, may take together; without it, "
+        "what the disk has.",
+    )
+    max_upload_bytes: int | None = Field(
+        None, ge=1, description="Largest upload of one job, all parts together; without it, any."
+    )
+    max_result_bytes: int | None = Field(
+        None, ge=1, description="Largest result of one job that is downloaded; without it, any."
+    )
+    max_dataset_bytes: int | None = Field(
+        None, ge=1, description="Largest file of a dataset, as it comes; without it, any."
+    )
+    undelete_hours: float = Field(
+        24.0, ge=0, description="A deleted dataset can be brought back for so long; then its data is deleted."
     )
     upload_wait_hours: float = Field(
         24.0, gt=0, description="A job whose data has not come for so long is aborted, parts of it included."
@@ -107,6 +140,22 @@ class Settings(BaseSettings):
         None,
         description="Folder whose files jobs may read and write (type `filesystem`), the same for API and workers; "
         "without it, none.",
+    )
+    partition_bytes: int = Field(
+        64 << 20,
+        ge=0,
+        description="Intakes of twice this size and more are cut in partitions of about this size, which idle workers "
+        "share; 0 cuts none.",
+    )
+    webhook_seconds: float = Field(10.0, gt=0, description="Time that the receiver of a webhook has to answer.")
+    webhook_hours: float = Field(
+        24.0, ge=0, description="A webhook's message is sent again for so long until its receiver takes it."
+    )
+    public_url: str | None = Field(
+        None,
+        pattern="^https?://[^/?#]+[^?#]*$",
+        description="Address under which users reach the API, such as `https://scoreline.example.com`: links in "
+        "webhooks' messages begin with it. Without it they are paths.",
     )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
 

@@ -106,11 +106,28 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoredAhead:
+    """A part of a source that was scored and staged before its turn in the output came.
+
+    begin: where its first record begins. end: where its last one ends. behind: what the source had reached then, which
+    is where the next part begins. segments: receipts of the spool, in order. made: what its rows were made by, and how
+    they look.
+    """
+
+    begin: int
+    end: int
+    behind: int
+    counts: Counts
+    segments: tuple[JsonObject, ...]
+    made: str
+
+
+@dataclass(frozen=True, slots=True)
 class Position:
     """Where a run may be taken up again: everything before it is done.
 
-    offset: bytes of the (decompressed) source that are consumed. chunk: number of the next chunk.
-    row: data rows before it.
+    offset: bytes of the (decompressed) source that are consumed, or rows of a source of typed rows. chunk: number of
+    the next chunk. row: data rows before it.
     """
 
     offset: int = 0
@@ -125,6 +142,25 @@ class RawChunk:
     number: int
     body: bytes
     end_offset: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the chunk."""
+        return len(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class RowChunk:
+    """A numbered run of consecutive rows with types: the columns that the run reads."""
+
+    number: int
+    body: pa.RecordBatch
+    end_offset: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the chunk in memory."""
+        return int(self.body.nbytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +309,8 @@ class RunLimits:
     answer_seconds: time of one call to a prediction server. patience_seconds: how long a server may be away or busy
     before the run gives up. refusal_calls: calls for each 1,000 rows of a chunk that are spent on finding the rows
     which a model or server refuses. max_expansion, max_unpacked_bytes: what a compressed source may unpack to, in
-    times of its own size and in bytes. max_errors_bytes: size of the errors file, less its last line.
+    times of its own size and in bytes. max_errors_bytes: size of the errors file, less its last line. max_result_bytes:
+    size of the output, None for any. partition_bytes: size of the parts that several workers share, 0 to cut nothing.
     """
 
     answer_seconds: float = 600.0
@@ -282,6 +319,8 @@ class RunLimits:
     max_expansion: int = 250
     max_unpacked_bytes: int = 1 << 40
     max_errors_bytes: int = 256 << 20
+    max_result_bytes: int | None = None
+    partition_bytes: int = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +342,11 @@ class ServerAddress:
 
 @dataclass(frozen=True, slots=True)
 class RunTicket:
-    """All that a partition's run needs, picklable. errors_file: settings of the list of failed rows, None for none."""
+    """All that a partition's run needs, picklable; of credentials it has nothing, see `credentials.Keys`.
+
+    errors_file: settings of the list of failed rows, None for none. reach: how far addresses in the settings of intake
+    and output may lead, None: anywhere. goes_on: whether another run takes the job up when this one breaks off.
+    """
 
     job_id: str
     fence: int
@@ -319,6 +362,8 @@ class RunTicket:
     package_hash: str
     limits: RunLimits = RunLimits()
     errors_file: Mapping[str, Any] | None = None
+    reach: Reach | None = None
+    goes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)

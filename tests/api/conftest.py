@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import time
 import warnings
 
 import pytest
 
+from scoreline.cli.app import run
 from tests.support.api import running_api
 from tests.support.boosters import train
 from tests.support.server import running_server
@@ -20,6 +22,37 @@ def api(module_api):
     """The module's running API; no job of an earlier test is alive."""
     yield module_api
     module_api.end_all()
+
+
+@pytest.fixture
+def client(api):
+    """A client of the running API; the job definitions and credentials of its user are gone afterwards."""
+    with api.client() as client:
+        yield client
+        for each in client.get("batchPredictionJobDefinitions/", params={"limit": 1000}).json()["data"]:
+            assert client.delete(f"batchPredictionJobDefinitions/{each['id']}/").status_code == 204
+        for each in client.get("credentials/").json()["data"]:
+            assert client.delete(f"credentials/{each['credentialId']}/").status_code == 204
+
+
+@pytest.fixture
+def cli(api, capsys, monkeypatch):
+    """Run a command against the running API, with a clock in UTC; return what it prints, and what it says."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    monkeypatch.setenv("SCORELINE_URL", api.url)
+    monkeypatch.setenv("SCORELINE_TOKEN", api.token)
+
+    def go(*words: str, code: int = 0):
+        capsys.readouterr()
+        done = run(list(words))
+        out, err = capsys.readouterr()
+        assert done == code, err
+        return out, err
+
+    yield go
+    monkeypatch.undo()
+    time.tzset()
 
 
 @pytest.fixture(scope="package")

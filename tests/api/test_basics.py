@@ -6,6 +6,7 @@ import http.client
 import json
 from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 
 
@@ -44,6 +45,15 @@ def test_wrong_or_missing_token(api, header):
     assert response.headers["content-type"] == "application/json"
     assert response.json()["message"]
     assert "Traceback" not in response.text
+
+
+def test_two_tokens_are_one_too_many(api):
+    with api.client() as client:
+        headers = [("Authorization", f"Bearer {api.token}"), ("Authorization", "Bearer other")]
+        response = httpx2.get(f"{api.endpoint}/version/", headers=headers, trust_env=False)
+        assert response.status_code == 401
+        assert "twice" in response.json()["message"]
+        assert client.get("version/").status_code == 200
 
 
 def test_strangers_are_refused_before_their_body_is_read(api):
@@ -105,6 +115,7 @@ def test_json_is_read_strictly(api, body, status):
     assert response.status_code == status, response.text
     assert response.json()["message"]
     assert len(response.text) < 2000
+    assert ("body is too large" in response.text) == (len(body) > 1 << 20)  # it is not even parsed
 
 
 @pytest.mark.parametrize(
@@ -296,6 +307,31 @@ def test_unknown_or_wrong_query_parameters_are_named(api):
     assert unknown.status_code == wrong.status_code == 422
     assert "did you mean 'status'" in unknown.json()["message"]
     assert set(wrong.json()["errors"]) == {"limit", "status.0"}
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"], ids=["first", "last"])
+def test_a_time_that_is_none_in_utc_is_named(api, moment):
+    with api.client() as client:
+        for path, name in (("batchPredictions/", "startDateTime"), ("registeredModels/", "createdAtEndTs")):
+            response = client.get(path, params={name: moment})
+            assert response.status_code == 422, response.text
+            assert list(response.json()["errors"]) == [name]
+
+
+def test_a_parameter_that_is_no_list_is_given_once(api):
+    with api.client() as client:
+        response = client.get("batchPredictions/?limit=1&limit=2")
+        assert response.status_code == 422, response.text
+        assert response.json()["errors"] == {"limit": "limit is there twice: give it once."}
+        assert client.get("batchPredictions/?status=ABORTED&status=RUNNING").status_code == 200
+
+
+def test_messages_repeat_only_the_beginning_of_what_was_sent(api):
+    with api.client() as client:
+        for body in ({"deploymentId": "a" * 100_000}, {"b" * 100_000: 1}):
+            response = client.post("batchPredictions/", json=body)
+            assert response.status_code in (404, 422)
+            assert len(response.content) < 10_000
 
 
 def test_what_is_not_http_is_answered_in_json(api):

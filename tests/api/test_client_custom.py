@@ -197,15 +197,24 @@ def test_what_other_tools_send_for_what_is_not_given(dr, model, folder):
 
 def test_what_is_no_model_is_told_when_it_is_registered(dr, model, tmp_path):
     (tmp_path / "notes.txt").write_text("not a model")
-    empty = dr.CustomModelVersion.create_clean(model.id)
-    with pytest.raises(dr.errors.ClientError, match="no files"):
-        dr.RegisteredModelVersion.create_for_custom_model_version(empty.id)
-    version = dr.CustomModelVersion.create_from_previous(model.id, files=[str(tmp_path / "notes.txt")])
-    with pytest.raises(dr.errors.ClientError, match="format is not known"):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(dr.errors.ClientError, match=r"'churn model' has no files: give `files`, or a `folder_path`"):
+        dr.CustomModelVersion.create_clean(model.id, folder_path=str(tmp_path / "empty"))
+    version = dr.CustomModelVersion.create_clean(model.id, files=[str(tmp_path / "notes.txt")])
+    with pytest.raises(dr.errors.ClientError, match="'churn model' has no files"):
+        dr.CustomModelVersion.create_from_previous(model.id, files_to_delete=[version.items[0].id])
+    refused = (
+        "Version 1.0 of custom model 'churn model' cannot be registered: the model 'notes.txt' cannot be used: its"
+    )
+    with pytest.raises(dr.errors.ClientError, match=refused):
         dr.RegisteredModelVersion.create_for_custom_model_version(version.id)
     (tmp_path / "custom.R").write_text("score <- function() 1")
     version = dr.CustomModelVersion.create_clean(model.id, files=[str(tmp_path / "custom.R")])
-    with pytest.raises(dr.errors.ClientError, match="custom model in R"):
+    with pytest.raises(dr.errors.ClientError, match=r"Version 2\.0 of .*custom model in R"):
+        dr.RegisteredModelVersion.create_for_custom_model_version(version.id)
+    (tmp_path / "model.txt").write_text("tree\nversion=v4\nand no more\n")
+    version = dr.CustomModelVersion.create_clean(model.id, files=[str(tmp_path / "model.txt")])
+    with pytest.raises(dr.errors.ClientError, match=r"Version 3\.0 of .*the model 'model.txt' cannot be used"):
         dr.RegisteredModelVersion.create_for_custom_model_version(version.id)
 
 

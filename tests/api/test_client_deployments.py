@@ -250,25 +250,29 @@ def test_settings_that_are_built(dr, deployment):
     assert made.get_prediction_warning_settings() == {"enabled": False}
 
 
+def test_drift_tracking_is_switched(deployment):
+    made, _, _ = deployment
+    for target, feature in ((True, True), (False, True), (False, False)):
+        made.update_drift_tracking_settings(target_drift_enabled=target, feature_drift_enabled=feature)
+        shown = {"target_drift": {"enabled": target}, "feature_drift": {"enabled": feature}}
+        assert made.get_drift_tracking_settings() == shown
+    drift = [each for each in made.get_capabilities() if "drift" in each["name"]]
+    assert len(drift) == 2
+    assert not any(each["supported"] for each in drift)  # nothing is tracked yet, and that is said
+
+
 def test_settings_that_are_not_built_may_be_off_and_are_refused_by_name(dr, deployment):
     made, _, _ = deployment
-    assert made.get_drift_tracking_settings() == {
-        "target_drift": {"enabled": False},
-        "feature_drift": {"enabled": False},
-    }
     assert made.get_challenger_models_settings() == {"enabled": False}
     assert made.get_segment_analysis_settings() == {"enabled": False, "attributes": []}
     assert made.get_predictions_by_forecast_date_settings() == {"enabled": False}
     assert made.get_prediction_intervals_settings() == {"enabled": False, "percentiles": []}
     assert made.get_bias_and_fairness_settings() is None
-    made.update_drift_tracking_settings(target_drift_enabled=False, feature_drift_enabled=False)
     made.update_challenger_models_settings(False)
     made.update_segment_analysis_settings(False)
     made.update_predictions_by_forecast_date_settings(False)
     made.update_prediction_intervals_settings([], enabled=False)
     for name, change in (
-        ("targetDrift", lambda: made.update_drift_tracking_settings(target_drift_enabled=True)),
-        ("featureDrift", lambda: made.update_drift_tracking_settings(feature_drift_enabled=True)),
         ("challengerModels", lambda: made.update_challenger_models_settings(True)),
         ("segmentAnalysis", lambda: made.update_segment_analysis_settings(True, ["age"])),
         ("predictionsDataCollection", lambda: made.update_predictions_data_collection_settings(True)),
@@ -279,6 +283,24 @@ def test_settings_that_are_not_built_may_be_off_and_are_refused_by_name(dr, depl
             change()
         assert refused.value.status_code == 422
         assert list(refused.value.json["errors"]) == [name]
+    with pytest.raises(
+        dr.errors.ClientError, match=r"no projects and computes nothing.* prediction intervals included"
+    ):
+        made.update_prediction_intervals_settings([80])
+
+
+def test_frames_with_an_association_id(dr, deployment, capsys):
+    """The client joins the frame with all columns of the output, so one that is in both comes out twice."""
+    import pandas as pd
+
+    made, _, _ = deployment
+    made.update_association_id_settings(["id"])
+    frame = pd.DataFrame(sample(3), columns=list(COLUMNS)).assign(id=["007", "b", "c"])
+    twice = made.predict_batch(frame)
+    assert list(twice) == [*COLUMNS, "id_x", "late_PREDICTION", "id_y"]
+    once = dr.BatchPredictionJob.score_pandas(made.id, frame, column_names_remapping={"id": None})[1]
+    assert list(once) == [*COLUMNS, "id", "late_PREDICTION"]
+    assert list(once["id"]) == ["007", "b", "c"]
 
 
 def test_tags(dr, deployment):

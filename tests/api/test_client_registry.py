@@ -29,8 +29,6 @@ def test_settings(dr, models):
     assert deployment.get_association_id_settings()["column_names"] == []
     assert deployment.get_drift_tracking_settings()["target_drift"] == {"enabled": False}
     assert deployment.get_predictions_data_collection_settings() == {"enabled": False}
-    with pytest.raises(dr.errors.ClientError, match=r"targetDrift|featureDrift"):
-        deployment.update_drift_tracking_settings(target_drift_enabled=True)
     deployment.update_predictions_data_collection_settings(enabled=False)
 
 

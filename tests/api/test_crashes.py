@@ -16,6 +16,8 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from tests.support.boosters import as_csv, read_csv, sample
 from tests.support.served import scoreline
 
+pytestmark = pytest.mark.slow
+
 CRASH = 666.0
 
 

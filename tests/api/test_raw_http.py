@@ -122,7 +122,7 @@ def test_a_head_without_an_end_is_cut(api):
 
 
 def test_a_connection_that_says_nothing_is_closed(api, monkeypatch):
-    monkeypatch.setattr("scoreline.api.protocol._HEAD_SECONDS", 0.2)
+    monkeypatch.setattr("scoreline.connection._HEAD_SECONDS", 0.2)
     place = urlsplit(api.url)
     for begun in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n"):
         with socket.create_connection((place.hostname, place.port), timeout=5) as sock:

@@ -89,35 +89,37 @@ def test_changing_and_removing_a_deployment(api):
         assert client.get(off.headers["location"]).status_code == 404
 
 
-def test_a_deployment_with_a_running_job_is_not_removed(api):
+def test_a_deployment_with_jobs_that_are_not_over_is_not_removed(api):
     _, deployment_id = api.deploy("busy")
-    job_id = api.job(deploymentId=deployment_id)["id"]
-    api.upload(job_id)
-    run = api.run(job_id)
-    with api.client() as client:
-        response = client.delete(f"deployments/{deployment_id}/")
-        assert response.status_code == 422
-        assert job_id in response.json()["message"]
-        api.complete(run)
-        assert client.delete(f"deployments/{deployment_id}/").status_code == 204
-        assert client.get(f"batchPredictions/{job_id}/").json()["status"] == "COMPLETED"
-
-
-def test_a_colleagues_job_keeps_a_deployment_too(api):
-    _, deployment_id = api.deploy("shared")
+    job_id, paused, waiting, late = [api.job(deploymentId=deployment_id)["id"] for _ in range(4)]
     token = api.other("colleague")
     with api.client(token) as client:
-        job_id = client.post("batchPredictions/", json={"deploymentId": deployment_id}).json()["id"]
-        headers = {"Content-Type": "text/csv"}
-        client.put(f"batchPredictions/{job_id}/csvUpload/", content=b"x,carrier\n1,AA\n", headers=headers)
+        foreign = client.post("batchPredictions/", json={"deploymentId": deployment_id}).json()["id"]
+    api.upload(job_id)
+    run = api.run(job_id)
+    api.upload(waiting)
     with api.client() as client:
+        assert client.post(f"batchPredictions/{paused}/pause/").is_success
         response = client.delete(f"deployments/{deployment_id}/")
         assert response.status_code == 422
-        assert f"colleague's job {job_id}" in response.json()["message"]
+        assert response.json()["message"] == (
+            f"Deployment 'busy' is in use by ann's job {job_id} (running), ann's job {paused} (paused), ann's job "
+            f"{waiting} (waiting in line) and 2 more: wait for their end, or abort what is not needed."
+        )
+        api.complete(run)
+        for each in (paused, waiting, late):
+            client.delete(f"batchPredictions/{each}/")
+        response = client.delete(f"deployments/{deployment_id}/")
+        assert response.status_code == 422
+        assert response.json()["message"] == (
+            f"Deployment 'busy' is in use by colleague's job {foreign} (waiting for its data): wait for its end, or "
+            "abort it if it is not needed."
+        )
     with api.client(token) as client:
-        client.delete(f"batchPredictions/{job_id}/")
+        client.delete(f"batchPredictions/{foreign}/")
     with api.client() as client:
         assert client.delete(f"deployments/{deployment_id}/").status_code == 204
+        assert client.get(f"batchPredictions/{job_id}/").json()["status"] == "COMPLETED"
 
 
 def _package(api, **values):
@@ -228,10 +230,10 @@ def test_settings_are_shown_and_cannot_ask_for_what_is_not_built(api):
         same = client.patch(path, json={"targetDrift": {"enabled": False}, "humility": None})
         assert same.status_code == 202
         assert client.get(same.headers["location"]).status_code == 303
-        drift = client.patch(path, json={"targetDrift": {"enabled": True}})
+        humility = client.patch(path, json={"humility": {"enabled": True}})
         unknown = client.patch(path, json={"drift": {"enabled": True}})
-    assert drift.status_code == unknown.status_code == 422
-    assert list(drift.json()["errors"]) == ["targetDrift"]
+    assert humility.status_code == unknown.status_code == 422
+    assert list(humility.json()["errors"]) == ["humility"]
     assert list(unknown.json()["errors"]) == ["drift"]
 
 

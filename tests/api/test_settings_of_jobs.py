@@ -6,11 +6,13 @@ import jsonschema_rs
 import pytest
 
 from scoreline import adapters
-from scoreline.jobs import described
+from scoreline.jobs import described, described_places, ticket
+from scoreline.jobs import store as rows
 from scoreline.jobs.checks import not_built
 from scoreline.jobs.spec import JobSpec
 from scoreline.types import Feature, FeatureType, ModelInfo, TargetType
 
+CUSTOMER_KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 REGRESSION = ModelInfo("lightgbm", TargetType.REGRESSION, (Feature("x", FeatureType.NUMERIC),))
 
 # The public API's fields and our own, each with a value that asks for something; `...` stands for a real id.
@@ -29,6 +31,7 @@ FIELDS = {
     "skipDriftTracking": True,
     "priority": 3,
     "retentionHours": 24,
+    "webhooks": [{"url": "https://1.1.1.1/hook", "events": ["started", "aborted"]}],
     "passthroughColumns": ["id", ""],
     "passthroughColumnsSet": "all",
     "includePredictionStatus": True,
@@ -137,7 +140,13 @@ def test_what_asks_for_nothing_is_taken(api, name):
 
 
 @pytest.mark.parametrize(
-    ("side", "given"), [("intake", each) for each in INTAKES] + [("output", each) for each in OUTPUTS]
+    ("side", "given"),
+    [
+        (side, each)
+        for side, every in (("intake", INTAKES), ("output", OUTPUTS))
+        for each in every
+        if each["type"] == "filesystem" or each["type"] not in adapters.names(side)
+    ],
 )
 def test_a_type_that_is_not_built_or_open_is_refused(api, side, given):
     response = ask(api, {f"{side}Settings": given})
@@ -153,10 +162,21 @@ def test_the_lists_are_whole():
     writable = {name for name, entry in adapters.REGISTRY.items() if entry.write}
     assert {each["type"] for each in INTAKES} | {"localFile"} == readable
     assert {each["type"] for each in OUTPUTS} | {"localFile"} == writable
-    assert set(described.INTAKES) == set(adapters.names("intake"))
-    assert set(described.OUTPUTS) == set(adapters.names("output"))
+    assert set(described_places.INTAKES) == set(adapters.names("intake"))
+    assert set(described_places.OUTPUTS) == set(adapters.names("output"))
 
 
+WRONG_OBJECTS = [
+    {},
+    {"url": "b/k"},
+    {"url": "s3://b"},
+    {"url": "s3:///k"},
+    {"url": "s3://user@b/k"},
+    {"url": "s3://b/k", "format": "xml"},
+    {"url": "s3://b/k", "endpointUrl": "ftp://e"},
+    {"url": "s3://b/k", "ifExists": "error"},
+]
+WRONG_ENCRYPTION = [{"algorithm": "rot13"}, {"customerAlgorithm": "DES"}, {"customerKey": 1}, {"more": "x"}]
 WRONG = [
     ("numConcurrent", [0, 257, 1.5, "2", True]),
     ("chunkSize", [0, "huge", True, (40 << 20) + 1, 1.5]),
@@ -172,7 +192,12 @@ WRONG = [
     ("batchJobType", ["other", 1]),
     ("intakeSettings", ["localFile", {"type": 1}, {"multipart": 1}, {"async": "false"}, {"type": "nothing"}]),
     ("outputSettings", [[], {"path": "x"}]),
+    ("intakeSettings", [{"type": "s3", **each} for each in WRONG_OBJECTS]),
+    ("outputSettings", [{"type": "s3", "url": "s3://b/k", "serverSideEncryption": each} for each in WRONG_ENCRYPTION]),
     ("deploymentId", ["", 1, ["a"]]),
+    ("webhooks", ["http://h/", [{}], [{"url": "ftp://h/"}], [{"url": "http://h/", "events": []}], [["url"]]]),
+    ("webhooks", [[{"url": "http://h/", "events": ["over"]}], [{"url": "http://h/", "secret": 1}]]),
+    ("webhooks", [[{"url": "http://h/", "headers": {}}], [{"url": "http://1.1.1.1/"}] * 11]),
 ]
 
 
@@ -190,3 +215,63 @@ def test_good_values_are_described_as_good(name):
     if described.OTHER_SPELLINGS.get(name) not in not_built():
         validator = jsonschema_rs.Draft202012Validator(described.asked_schema())
         assert validator.is_valid({"deploymentId": "d", name: FIELDS[name]})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"serverSideEncryption": {"algorithm": "AES256", "kmsKeyId": "k"}},
+        {"serverSideEncryption": {"customerKey": "c2hvcnQ="}},
+        {"serverSideEncryption": {"customerAlgorithm": "AES256"}},
+        {"serverSideEncryption": {"algorithm": "AES256", "customerKey": CUSTOMER_KEY}},
+        {"serverSideEncryption": {"algorithm": "aws:kms", "kmsEncryptionContext": "no base64"}},
+        {"serverSideEncryption": {"customerKey": "[redacted]"}},
+        {"url": "s3://b/folder/"},
+        {"partitionColumns": ["a"]},
+    ],
+)
+def test_settings_of_an_object_that_go_together_badly(api, settings):
+    response = ask(api, {"outputSettings": {"type": "s3", "url": "s3://b/k", **settings}})
+    assert response.status_code == 422
+    assert all(field.startswith("outputSettings.") for field in response.json()["errors"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "url", "said"),
+    [
+        ("gcp", "gs:/bucket/k", "gs://bucket/object"),
+        ("gcp", "https://example.com/b/k", "gs://bucket/object"),
+        ("azure", "https://a.blob.core.windows.net/c", "CONTAINER/BLOB"),
+        (
+            "azure",
+            "https://a.blob.core.windows.net/c/b?sv=1&sig=abc",
+            "store a shared access signature as a credential",
+        ),
+        ("azure", "http://[::1/c/b", "cannot be read"),
+    ],
+)
+def test_urls_that_name_no_object(api, kind, url, said):
+    response = ask(api, {"intakeSettings": {"type": kind, "url": url}})
+    assert response.status_code == 422
+    assert said in response.json()["message"]
+    assert list(response.json()["errors"]) == ["intakeSettings.url"]
+
+
+def test_a_customers_key_is_sealed_and_shown_to_nobody(api):
+    body = {"outputSettings": {"type": "s3", "url": "s3://b/k", "serverSideEncryption": {"customerKey": CUSTOMER_KEY}}}
+    made = ask(api, {"intakeSettings": {"type": "s3", "url": "s3://b/k"}, **body})
+    assert made.status_code == 202, made.text
+    spec = made.json()["jobSpec"]
+    assert spec["outputSettings"]["serverSideEncryption"]["customerKey"] == "[redacted]"
+    assert "outputSettings.serverSideEncryption.customerKey" in spec["redactedFields"]
+    with api.store.read() as connection:
+        stored = rows.find(connection, made.json()["id"])
+    assert CUSTOMER_KEY not in repr(stored)
+    built = ticket.for_removal(api.store, api.spool.url, stored, api.settings)
+    assert built.output["serverSideEncryption"]["customerKey"] == CUSTOMER_KEY
+    with api.client() as client:
+        again = client.post("batchPredictions/fromExisting/", json={"predictionJobId": made.json()["id"]})
+    with api.store.read() as connection:
+        copied = rows.find(connection, again.json()["id"])
+    built = ticket.for_removal(api.store, api.spool.url, copied, api.settings)
+    assert built.output["serverSideEncryption"]["customerKey"] == CUSTOMER_KEY

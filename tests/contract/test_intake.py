@@ -30,11 +30,11 @@ def spool(tmp_path: Path) -> Spool:
 
 
 def opened(row: IntakeRow, spool: Spool, folder: Path, pieces: list[bytes]) -> ByteIntake:
-    return adapters.open_intake(ticket(row.lay(spool, folder, pieces), {"type": "localFile"}, spool), spool)
+    return adapters.open_intake(ticket(row.lay(spool, folder, pieces), {"type": "localFile"}, spool), spool, row.keys)
 
 
 def read(intake: ByteIntake, offset: int = 0) -> bytes:
-    [whole] = intake.partitions(4)
+    [whole] = intake.partitions(1)
     return b"".join(intake.blocks(whole, offset))
 
 
@@ -48,17 +48,17 @@ def test_empty(row: IntakeRow, spool: Spool, tmp_path: Path) -> None:
 def test_a_source_is_told_from_any_other(row: IntakeRow, spool: Spool, tmp_path: Path) -> None:
     settings = row.lay(spool, tmp_path, PIECES)
     output = {"type": "localFile"}
-    first = adapters.open_intake(ticket(settings, output, spool), spool)
+    first = adapters.open_intake(ticket(settings, output, spool), spool, row.keys)
     identity = first.identity()
     assert identity is not None
     assert identity["bytes"] == sum(map(len, PIECES))
-    second = adapters.open_intake(ticket(settings, output, spool), spool)
+    second = adapters.open_intake(ticket(settings, output, spool), spool, row.keys)
     assert second.identity() == identity
     for intake in (first, second):
         intake.close()
     time.sleep(0.01)
     other = [PIECES[0], PIECES[1].replace(b"3", b"4"), *PIECES[2:]]
-    changed = adapters.open_intake(ticket(row.lay(spool, tmp_path, other), output, spool), spool)
+    changed = adapters.open_intake(ticket(row.lay(spool, tmp_path, other), output, spool), spool, row.keys)
     assert changed.identity() != identity
     changed.close()
 
@@ -67,8 +67,13 @@ def test_a_source_is_told_from_any_other(row: IntakeRow, spool: Spool, tmp_path:
 def test_bytes_as_they_are(row: IntakeRow, spool: Spool, tmp_path: Path, count: int) -> None:
     intake = opened(row, spool, tmp_path, PIECES[:count])
     expected = b"".join(PIECES[:count])
-    assert intake.partitions(4) == [Range()]
     assert read(intake) == expected
+    parts = intake.partitions(4)
+    assert [part.index for part in parts] == list(range(len(parts)))
+    assert [part.start for part in parts] == [0, *(part.end for part in parts[:-1])]
+    assert parts[-1].end is None
+    if len(parts) > 1:
+        assert b"".join(block for part in parts for block in intake.blocks(part, part.start)) == expected
     assert intake.size() == len(expected)
     intake.close()
 

@@ -37,7 +37,7 @@ def spool(tmp_path: Path) -> Spool:
 
 
 def made(row: OutputRow, spool: Spool, folder: Path, fence: int = 1) -> Output:
-    return adapters.open_output(ticket({}, row.settings(folder), spool, fence=fence), spool)
+    return adapters.open_output(ticket({}, row.settings(folder), spool, fence=fence), spool, row.keys)
 
 
 def write(output: Output, chunks: list[ScoredChunk]) -> list[Receipt]:
@@ -90,7 +90,7 @@ def test_commit_again_after_a_crash_right_behind_it(row: OutputRow, spool: Spool
     output.commit(receipts)
     output.close()
     again = made(row, spool, tmp_path, fence=2)
-    again.open(state)
+    again.open(state, receipts)
     again.commit(receipts)
     again.close()
     assert row.content(spool, tmp_path) == WHOLE
@@ -107,9 +107,9 @@ def test_taken_up_again(row: OutputRow, spool: Spool, tmp_path: Path, done: int)
     assert row.content(spool, tmp_path) is None
 
     output = made(row, spool, tmp_path, fence=2)
+    output.open(state, recorded)
     durable = list(output.durable(state))
     assert [receipt for receipt in recorded if receipt not in durable] == []
-    output.open(state)
     rest = b"".join(chunk.body for chunk in CHUNKS[done:])
     again = [
         ScoredChunk(number + CHUNKS[done - 1].last + 1, number + CHUNKS[done - 1].last + 1, rest[at : at + 4], 1)
@@ -186,7 +186,7 @@ def test_full_disk(row: OutputRow, small_disk: Path) -> None:
     output.write(CHUNKS[0])
     big = ScoredChunk(1, 1, b"x" * (2 << 20), 1)
     for _ in range(2):
-        with pytest.raises(row.full, match="the disk is full; make space"):
+        with pytest.raises(row.full, match="the disk is full"):
             output.write(big)
     output.abort(state)
     output.close()
@@ -218,11 +218,11 @@ def test_what_was_written_is_read_back_for_its_digest(row: OutputRow, spool: Spo
     receipts = write(output, CHUNKS)
     output.close()
     again = made(row, spool, tmp_path, fence=2)
-    again.open(state)
+    again.open(state, receipts)
     expected = hashlib.sha256(WHOLE).hexdigest()
     assert again.sha256(receipts) == expected
     again.commit(receipts)
-    assert again.sha256(receipts) == expected
+    assert again.sha256(receipts) == (expected if row.read_back else None)
     again.close()
 
 
@@ -233,7 +233,7 @@ def test_a_run_that_lost_its_job_unawares_changes_nothing(row: OutputRow, spool:
     old.open(state)
     first = write(old, CHUNKS[:1])
     new = made(row, spool, tmp_path, fence=2)
-    new.open(state)
+    new.open(state, first)
     second = write(new, CHUNKS[1:2])
     with suppress(SpoolError, OutputError):
         old.write(ScoredChunk(CHUNKS[1].first, CHUNKS[1].first, b"stale " * 100, 1))

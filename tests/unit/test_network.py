@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from scoreline.errors import AccessRefused, Forbidden, InvalidRequest, SetupError
-from scoreline.network import Reach, networks
+from scoreline.network import Reach, networks, place_of, split_url
 from scoreline.scorers.transport import Transport
 from tests.support.proxy import fault_proxy
 
@@ -33,6 +35,8 @@ PRIVATE = [
     "::ffff:127.0.0.1",
     "64:ff9b::7f00:1",
     "2002:7f00:1::",
+    "::127.0.0.1",
+    "64:ff9b:1::808:808",
     "10.1.2.3",
     "172.16.0.1",
     "192.168.1.1",
@@ -78,8 +82,68 @@ def test_names_and_odd_numbers_are_looked_up(host):
 
 def test_settings_that_are_no_networks():
     assert networks("") == ()
-    with pytest.raises(SetupError, match="SCORELINE_ALLOWED_NETWORKS"):
-        networks("10.0.0.0/8, example.com")
+    assert networks("10.0.0.0/8,10.1.2.3 MinIO.internal:9000 [::1]:80") == (
+        "10.0.0.0/8",
+        "10.1.2.3/32",
+        "minio.internal:9000",
+        "[::1]:80",
+    )
+    for wrong in ("10.0.0.0/8, example.com", "host:0", "host:65536", ":80", "http://host:80", "::1:80:", "10.1.2.3/8"):
+        with pytest.raises(SetupError, match="SCORELINE_ALLOWED_NETWORKS"):
+            networks(wrong)
+
+
+@pytest.mark.parametrize("field", ["allowed", "known"])
+def test_a_place_is_open_at_exactly_its_address_and_port(field):
+    reach = Reach(**{field: ("10.1.2.3:9000", "[fd12::1]:9000", "localhost:9001")})
+    for address, port in (("10.1.2.3", 9000), ("::ffff:10.1.2.3", 9000), ("fd12::1", 9000), ("127.0.0.1", 9001)):
+        reach.check_address(address, "it", port)
+    for address, port in (("10.1.2.3", 9001), ("10.1.2.4", 9000), ("127.0.0.1", 9000), ("127.0.0.2", 9001)):
+        with pytest.raises(Forbidden, match="private address"):
+            reach.check_address(address, "it", port)
+    with pytest.raises(Forbidden, match="private address"):
+        reach.check_address("10.1.2.3", "it")
+
+
+def test_the_installations_own_parts_are_closed_whatever_is_open():
+    reach = Reach(allowed=networks("0.0.0.0/0 ::/0 127.0.0.1:8080"), own=("0.0.0.0:8080", "10.1.2.3:5432"))
+    for address in ("127.0.0.1", "127.0.0.9", "::1", "::ffff:127.0.0.1"):
+        with pytest.raises(Forbidden, match="port 8080, which is a part of this installation"):
+            reach.check_address(address, "it", 8080)
+        reach.check_address(address, "it", 8081)
+    reach.check_address("10.1.2.3", "it", 8080)  # another machine
+    with pytest.raises(Forbidden, match="part of this installation"):
+        reach.check_address("10.1.2.3", "it", 5432)
+
+
+def test_a_name_leads_to_those_of_its_addresses_that_are_within_reach(monkeypatch):
+    names = {"both.test": ["10.1.2.3", "8.8.8.8", "8.8.8.8"], "none.test": ["10.1.2.3", "169.254.169.254"]}
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, port, **_: [(0, 0, 0, "", (address, 0)) for address in names[host]]
+    )
+    assert Reach().resolve("both.test", 80, "it") == ("8.8.8.8",)
+    with pytest.raises(Forbidden):
+        Reach().resolve("none.test", 80, "it")
+
+
+def test_urls_that_are_none():
+    assert split_url("HTTP://Host.example/x", "it") == ("http", "host.example", 80)
+    assert split_url("https://[::1]:8443", "it") == ("https", "::1", 8443)
+    assert place_of("http://[::1]") == "[::1]:80"
+    for wrong in (
+        "",
+        "host/x",
+        "ftp://host/x",
+        "http://",
+        "http://host:port",
+        "http://host:0",
+        "http://[::1",
+        "file:///x",
+    ):
+        with pytest.raises(InvalidRequest, match="address like"):
+            split_url(wrong, "it")
+    with pytest.raises(Forbidden):
+        Reach().check_url("http://127.1:9000/x", "it")
 
 
 def test_what_is_connected_to_decides_whatever_was_looked_up_before():

@@ -6,12 +6,16 @@ import base64
 import io
 import json
 import logging
+import re
 from urllib.parse import quote
 
 import pytest
 import structlog
 
 from scoreline import logs, redact
+from scoreline.errors import one_line
+from scoreline.scorers import reasons
+from scoreline.scorers.transport import Reply
 from scoreline.settings import Settings
 
 KEY = 'pä"ss/wörd+\\x'
@@ -50,6 +54,17 @@ def test_the_longest_goes_first_and_each_use_counts():
 def test_a_short_secret_is_a_word_of_its_own():
     with redact.hiding(["k"]):
         assert redact.mask("key k: kk (k)") == "key [redacted]: kk ([redacted])"
+
+
+@pytest.mark.parametrize("before", range(270, 320, 7))
+def test_a_cut_leaves_no_part_of_a_secret(before):
+    key = "Zq7-" + "x" * 40
+    text = "." * before + key + "." * 400
+    ends_in_the_key = text.ljust(20_000 + before + 9, ".")  # the last 20,000 bytes of a plain answer are read
+    with redact.hiding([key]):
+        bodies = (json.dumps({"message": text}), ends_in_the_key)
+        shown = [one_line(text, 300), *(reasons.find(Reply(401, {}, body.encode())).text for body in bodies)]
+    assert not re.findall("Zq7|xxx", " ".join(shown))
 
 
 def test_texts_of_a_document():

@@ -147,6 +147,12 @@ def end(store: Store, token_id: str) -> None:
         _end(connection, tokens.c.id == token_id)
 
 
+def end_runs(store: Store, job_id: str) -> None:
+    """End the tokens that were made for runs of a job, should some of them have died. Raises StoreError."""
+    mine = sa.or_(tokens.c.name == f"job {job_id}", tokens.c.name.startswith(f"job {job_id} ", autoescape=True))
+    store.run(lambda connection: _end(connection, sa.and_(tokens.c.kind == "run", mine)))
+
+
 def new_secret() -> str:
     """Return a fresh secret of 256 random bits."""
     return _PREFIX + secrets.token_urlsafe(32)

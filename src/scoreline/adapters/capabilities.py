@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -31,14 +32,22 @@ class Visibility(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """An adapter's abilities. `formats` and `statements` list what the API may ask for; empty: there is no choice."""
+    """An adapter's abilities. What lists things lists what the API may ask for; empty: there is no choice.
 
-    formats: tuple[str, ...] = ("csv",)
+    reads, writes: values of `format` as intake and as output. folders: those of which an intake may name
+    many files. statements: values of `statementType`. credentials: the
+    fields of its settings that name a stored credential, and the types that each takes.
+    """
+
+    reads: tuple[str, ...] = ("csv",)
+    writes: tuple[str, ...] = ("csv",)
+    folders: tuple[str, ...] = ()
     statements: tuple[str, ...] = ()
     splittable: bool = False
     reread: Reread = Reread.POSITION
     delivery: Delivery = Delivery.EXACTLY_ONCE
     visibility: Visibility = Visibility.AT_COMMIT
+    credentials: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from scoreline.adapters import rooted
+from scoreline.adapters import cutting, rooted
+from scoreline.adapters.folder import FolderFiles
 from scoreline.adapters.targets import FileOutput, Headed, StreamOutput
 from scoreline.errors import RunStopped, SourceError
 from scoreline.rows import failed
@@ -45,9 +46,9 @@ class FileIntake:
         status = os.fstat(self._file.fileno())
         self._size = status.st_size if stat.S_ISREG(status.st_mode) else None
 
-    def partitions(self, want: int) -> Sequence[Range]:  # noqa: ARG002 -- one run reads it as fast as two
-        """Return the file as one part."""
-        return [Range()]
+    def partitions(self, want: int) -> Sequence[Range]:
+        """Cut the file's bytes; a pipe is one part."""
+        return cutting.evenly(self._size, want)
 
     def size(self) -> int | None:
         """Return the bytes of the file, None for a pipe."""
@@ -61,19 +62,17 @@ class FileIntake:
         return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns, "inode": status.st_ino}
 
     def blocks(self, part: Range, offset: int) -> Iterator[bytes]:
-        """Yield the file's bytes. Raises SourceError when it cannot be read or was cut short meanwhile, RunStopped."""
+        """Yield the part's bytes. Raises SourceError when it cannot be read or was cut short meanwhile, RunStopped."""
         start = max(part.start, offset)
         with _source_words(self._path):
             if self._size is not None and start > self._size:
                 raise SourceError(f"Intake: {self._path} ends before byte {start}; it is not what the run began with.")
-            if self._size is not None:
-                self._file.seek(start)
-            elif start:
+            if self._size is None and start:
                 raise SourceError(f"Intake: {self._path} is a pipe and cannot be read again from byte {start}.")
-            while block := self._next():
+            while block := self._next(start, part.end):
                 start += len(block)
                 yield block
-        if self._size is not None and start < self._size:
+        if self._size is not None and start < (self._size if part.end is None else part.end):
             raise SourceError(f"Intake: {self._path} ends after {start} of {self._size} bytes: it was cut meanwhile.")
 
     def close(self) -> None:
@@ -82,12 +81,15 @@ class FileIntake:
         with self._reading:
             self._file.close()
 
-    def _next(self) -> bytes:
+    def _next(self, start: int, end: int | None) -> bytes:
+        most = _BLOCK_BYTES if end is None else max(0, min(_BLOCK_BYTES, end - start))
         while not self._closed.is_set():
             with self._reading:
                 if self._closed.is_set():
                     break
-                if self._size is not None or select.select([self._file], [], [], _LOOK_SECONDS)[0]:
+                if self._size is not None:  # by place: a reader that was given up may still be in its last read
+                    return os.pread(self._file.fileno(), most, start)
+                if select.select([self._file], [], [], _LOOK_SECONDS)[0]:
                     return self._file.read(_BLOCK_BYTES) or b""
         raise RunStopped(f"Intake: reading {self._path} was stopped.")
 
@@ -95,6 +97,12 @@ class FileIntake:
 def open_intake(ticket: RunTicket, spool: Spool) -> FileIntake:
     """Open the ticket's source file. Raises SourceError."""
     return FileIntake(ticket, spool)
+
+
+def open_files(ticket: RunTicket) -> tuple[FolderFiles, str]:
+    """Return the folder of the ticket's source files and the path in it."""
+    root = ticket.intake.get("root")
+    return FolderFiles(None if root is None else str(root)), str(ticket.intake["path"])
 
 
 def open_output(ticket: RunTicket, spool: Spool) -> FileOutput | StreamOutput:  # noqa: ARG001 -- nothing is staged

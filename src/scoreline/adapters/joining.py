@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import functools
 import itertools
 import re
@@ -16,7 +17,6 @@ from scoreline.spool.multipart import part
 from scoreline.types import CsvDialect, JsonObject
 
 _HEAD_BYTES = 64 << 10
-_PAUSE = 0.02
 _UTF8 = ((codecs.BOM_UTF8, "utf-8"),)
 _MARKS = {
     "utf-8": _UTF8,
@@ -34,12 +34,15 @@ Wait = Callable[[], WaitState]
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """The first record of a part: bytes of the byte order mark before it, of the record with its end, its text."""
+    """The first record of a part and its fields; none where there is no record.
+
+    mark: bytes of the byte order mark before it. length: bytes of the blank lines before it and of itself with its end.
+    """
 
     codec: str
     mark: int
     length: int
-    text: str
+    fields: tuple[str, ...]
 
 
 class JoinedParts:
@@ -70,7 +73,7 @@ class JoinedParts:
         """Yield the joined bytes from `offset` on, waiting for parts still to come.
 
         A part that begins with the first part's header loses it; any other part is taken whole. Raises SourceError,
-        SpoolError, RunStopped as `SegmentReader.blocks` does.
+        SpoolError, RunStopped as `SegmentReader.blocks` does; SourceError for the same columns in another order, too.
         """
         self._repeated = 0
         skip = offset
@@ -82,17 +85,17 @@ class JoinedParts:
             raise SourceError(f"Intake: the parts end before byte {offset}; they are not what the run began with.")
 
     def _joined(self, wait: Wait) -> Iterator[bytes]:
-        header: str | None = None
+        header: tuple[str, ...] = ()
         newline = b"\n"
         tail = b""  # the last bytes yielded
         number = 0
         while (one := self._next(number, wait)) is not None:
             blocks = self._spool.reader(one.stream).blocks(wait=wait)
             head, record = self._begin(one, blocks)
-            if record is not None and header is None:
-                header, newline = record.text, "\n".encode(record.codec)
+            if record is not None and not header:
+                header, newline = record.fields, "\n".encode(record.codec)
             elif record is not None:
-                cut = record.mark + (record.length if record.text == header else 0)
+                cut = record.mark + (record.length if _repeats(header, record, number) else 0)
                 self._repeated += cut
                 head = head[cut:]
             begun = False
@@ -131,7 +134,7 @@ class JoinedParts:
                 return one
             if wait() is WaitState.STOP:
                 raise RunStopped(f"Intake: waiting for part {number} of the upload was stopped.")
-            time.sleep(_PAUSE)
+            time.sleep(self._spool.poll_seconds)
 
 
 def _first_record(head: bytes, dialect: CsvDialect, *, whole: bool) -> _Record | None:
@@ -144,11 +147,11 @@ def _first_record(head: bytes, dialect: CsvDialect, *, whole: bool) -> _Record |
         try:
             text = codecs.getincrementaldecoder(codec)().decode(body[:limit])
         except UnicodeDecodeError:
-            return _Record(codec, mark, 0, "")  # no header; the run itself will say where the text is wrong
+            return _Record(codec, mark, 0, ())  # no header; the run itself will say where the text is wrong
         last = limit >= len(body)
-        found = pattern.match(text)
+        found = pattern.match(text, len(text) - len(text.lstrip("\r\n")))
         if found is not None and ((last and whole) or found.end() < len(text) or text.endswith("\n")):
-            record = found[0]
+            record = text[: found.end()]
             break
         if last and not whole:
             return None
@@ -158,7 +161,24 @@ def _first_record(head: bytes, dialect: CsvDialect, *, whole: bool) -> _Record |
         limit *= 8
     stored = record.encode(codec)
     length = len(stored) if body.startswith(stored) else 0
-    return _Record(codec, mark, length, record.rstrip("\r\n"))
+    return _Record(codec, mark, length, _fields(record.strip("\r\n"), dialect))
+
+
+def _fields(record: str, dialect: CsvDialect) -> tuple[str, ...]:
+    try:
+        return tuple(next(csv.reader([record], delimiter=dialect.delimiter, quotechar=dialect.quotechar), ()))
+    except csv.Error:  # a field beyond any header's
+        return (record,)
+
+
+def _repeats(header: tuple[str, ...], record: _Record, number: int) -> bool:
+    """Say whether a part begins with the header. Raises SourceError for the same names in another order."""
+    if record.fields != header and len(record.fields) > 1 and sorted(record.fields) == sorted(header):
+        raise SourceError(
+            f"Intake: part {number} has the columns of part 0 in another order, so its rows would be read wrongly; "
+            "send all parts with the same header."
+        )
+    return record.fields == header
 
 
 @functools.lru_cache

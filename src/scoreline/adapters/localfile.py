@@ -1,7 +1,7 @@
 """localFile: the CSV is sent to the API and its result downloaded from there; both are staged in the spool.
 
-The upload is the stream `uploads/<job>/0`, or the numbered parts of a multipart upload. The result is the segments of
-`results/<job>`, named by chunks and fence, so that a run that lost its lease never touches those of its successor.
+The upload is a stream `uploads/<job>/<sender>`, or the numbered parts of a multipart upload. The result is the segments
+of `results/<job>`, named by chunks and fence, so that a run that lost its lease never touches those of its successor.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 
+from scoreline.adapters import cutting
 from scoreline.adapters.joining import JoinedParts
-from scoreline.errors import RunStopped, SpoolError
+from scoreline.errors import LostLease, RunStopped
+from scoreline.protocols import Seal
 from scoreline.spool import Spool, WaitState
 from scoreline.types import JsonObject, Range, Receipt, RunTicket, ScoredChunk
 
@@ -21,20 +22,20 @@ class LocalFileIntake:
     """The bytes of one upload, which may still be running."""
 
     def __init__(self, ticket: RunTicket, spool: Spool) -> None:
-        """Read the upload of the ticket's job; settings `async`, `multipart`, `contentLength` (all optional)."""
+        """Read the upload of the ticket's job; all its settings are optional."""
         settings = ticket.intake
         announced = settings.get("contentLength")
         self._announced = None if announced is None else int(announced)
         self._closed = threading.Event()
-        self._reader = spool.reader(f"uploads/{ticket.job_id}/0")
+        self._reader = spool.reader(f"uploads/{ticket.job_id}/{settings.get('stream', '0')}")
         self._parts: JoinedParts | None = None
         if settings.get("multipart"):
             whole = settings.get("async") is False
             self._parts = JoinedParts(spool, ticket.job_id, ticket.dialect, finalised_only=whole)
 
-    def partitions(self, want: int) -> Sequence[Range]:  # noqa: ARG002 -- an upload may still be running: not cut
-        """Return the upload as one part."""
-        return [Range()]
+    def partitions(self, want: int) -> Sequence[Range]:
+        """Cut an upload that is whole; one in parts, or one that may still be running, is one part."""
+        return cutting.evenly(self._reader.size() if self._parts is None else None, want)
 
     def size(self) -> int | None:
         """Return the bytes of the upload, or those announced for it, or None."""
@@ -51,7 +52,7 @@ class LocalFileIntake:
         return None if manifest is None else {"bytes": manifest.size, "sha256": manifest.sha256}
 
     def blocks(self, part: Range, offset: int) -> Iterator[bytes]:
-        """Yield the upload's bytes, waiting for those still to come.
+        """Yield the part's bytes, waiting for those still to come.
 
         Raises SourceError when the upload broke, RunStopped once `close` was called, SpoolError when a segment is
         damaged.
@@ -61,7 +62,10 @@ class LocalFileIntake:
         for block in source.blocks(start, self._wait):
             if self._closed.is_set():
                 raise RunStopped("Intake: reading the upload was stopped.")
-            yield block
+            yield block if part.end is None else block[: part.end - start]
+            start += len(block)
+            if part.end is not None and start >= part.end:
+                return
 
     def close(self) -> None:
         """End reading; `blocks` stops soon, wherever it waits. May be called from any thread, and again."""
@@ -84,25 +88,24 @@ class LocalFileOutput:
         """Return the name of the result's stream."""
         return {"stream": self._stream}
 
-    def open(self, state: JsonObject) -> None:
+    def open(self, state: JsonObject, done: Sequence[Receipt] = ()) -> None:  # noqa: ARG002 -- segments have names
         """Write to the stream of `state`."""
         self._stream = str(state["stream"])
 
     def durable(self, state: JsonObject) -> Sequence[Receipt]:
         """Return a receipt for each whole segment, of any run of the job; torn ones are left out."""
-        stream = str(state["stream"])
-        receipts = []
-        for name in self._spool.segment_names(stream):
-            with suppress(SpoolError):
-                segment = self._spool.segment(stream, name)
-                if segment is not None:
-                    receipts.append(Receipt({"segment": name, "size": segment.size, "crc32": segment.crc32}))
-        return receipts
+        found = self._spool.whole_segments(str(state["stream"]))
+        return [Receipt({"segment": one.name, "size": one.size, "crc32": one.crc32}) for one in found]
 
     def write(self, chunk: ScoredChunk) -> Receipt:
-        """Store the chunks as one segment. Raises SpoolFull, SpoolError."""
+        """Store the chunks as one segment. Raises SpoolFull, SpoolError, LostLease after a later run's commit."""
         name = f"{chunk.first:010d}-{chunk.last:010d}.{self._fence}"
-        return Receipt(self._spool.put_segment(self._stream, name, chunk.body))
+        receipt = Receipt(self._spool.put_segment(self._stream, name, chunk.body))
+        done = self._spool.reader(self._stream).manifest()
+        if done is not None and done.fence > self._fence:  # nobody else would ever delete it
+            self._spool.drop_segment(self._stream, name)
+            raise LostLease(f"Spool: {self._stream} was finished by a later run.")
+        return receipt
 
     def sha256(self, receipts: Sequence[Receipt]) -> str | None:
         """Return the digest of these segments, read back in order. Raises SpoolError."""
@@ -112,6 +115,9 @@ class LocalFileOutput:
             for block in self._spool.read_segment(self._stream, name, crc32=crc32):
                 digest.update(block)
         return digest.hexdigest()
+
+    def finish(self, receipts: Sequence[Receipt], seal: Seal) -> None:
+        """Do nothing: all is durable."""
 
     def commit(self, receipts: Sequence[Receipt]) -> None:
         """Write the result's manifest. Raises SpoolError if a segment is not there, LostLease after a later run."""

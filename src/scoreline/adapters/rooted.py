@@ -15,9 +15,11 @@ from scoreline.errors import InvalidRequest, OutputError, SourceError
 FIELD = "path"
 
 
-def check(path: str) -> None:
-    """Raise InvalidRequest for a path that cannot name a file in any folder."""
-    if not path or "\0" in path or path.endswith("/") or Path(path).name in {"", ".", ".."}:
+def check(path: str, *, folder: bool = False) -> None:
+    """Raise InvalidRequest for a path that cannot name a file in any folder, or, if that may be, a folder."""
+    if not folder and path.endswith("/"):
+        raise InvalidRequest(f"path {path[:100]!r} names a folder, where a file is needed.", FIELD)
+    if not path or "\0" in path or Path(path).name in {"", ".", ".."}:
         raise InvalidRequest(f"path {path[:100]!r} does not name a file.", FIELD)
     if ".." in Path(path).parts:
         raise InvalidRequest(f"path {path[:100]!r} must not have '..' in it.", FIELD)

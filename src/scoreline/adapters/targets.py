@@ -19,7 +19,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from scoreline import faults
 from scoreline.errors import OutputError
+from scoreline.protocols import Seal
 from scoreline.spool.folder import sync_folder
 from scoreline.types import JsonObject, Receipt, ScoredChunk
 
@@ -57,13 +59,13 @@ class FileOutput:
                 raise OutputError(f"Output: the folder of {self._path} does not exist; make it first.")
         return {"target": str(target), "temporary": str(target.with_name(f".{target.name[:100]}.{self._job}"))}
 
-    def open(self, state: JsonObject) -> None:
+    def open(self, state: JsonObject, done: Sequence[Receipt] = ()) -> None:  # noqa: ARG002 -- the journal knows
         """Begin the temporary file, or go on after what is durable in it. Raises OutputError."""
         self._base = base = Path(state["temporary"])
         self._target, self._hidden = Path(state["target"]), base.with_name(f"{base.name}.{self._fence}{_PART}")
         with _words(self._path):
             if not self._hidden.exists():
-                _take_over(base, self._hidden)
+                _take_over(base, self._hidden, self._fence)
             self._done = _blocks(self._hidden)
             self._file = self._hidden.open("r+b", 0)
             self._journal = _journal(self._hidden).open("wb", 0)
@@ -93,6 +95,7 @@ class FileOutput:
             receipt = Receipt({**proof, "offset": _size(self._done)})
             self._file.seek(receipt.data["offset"])
             _write_all(self._file, body)
+            faults.at("file.written")
             os.fsync(self._file.fileno())
             _write_all(self._journal, _line(receipt))
         self._done.append(receipt)
@@ -110,6 +113,9 @@ class FileOutput:
                         return _sha256(file, _size(receipts))
         return None
 
+    def finish(self, receipts: Sequence[Receipt], seal: Seal) -> None:
+        """Do nothing: all is durable."""
+
     def commit(self, receipts: Sequence[Receipt]) -> None:
         """Put the file in its place, unless that is done already. Raises OutputError when a block is missing."""
         if self._file is None:
@@ -120,7 +126,9 @@ class FileOutput:
                 if self._target.exists():
                     shutil.copymode(self._target, self._hidden)
                 os.fsync(self._file.fileno())
+                faults.at("file.renaming")
                 self._hidden.replace(self._target)
+                faults.at("file.renamed")
                 sync_folder(self._target.parent)
             elif not self._in_place(receipts):
                 raise OutputError(f"Output: {self._path} lacks rows that were written to it; run the job again.")
@@ -166,7 +174,7 @@ class StreamOutput:
         """Return the target's name."""
         return {"target": self._path}
 
-    def open(self, state: JsonObject) -> None:
+    def open(self, state: JsonObject, done: Sequence[Receipt] = ()) -> None:  # noqa: ARG002 -- what is gone is gone
         """Open the target of `state`. Raises OutputError."""
         path = str(state["target"])
         with _words(self._path):
@@ -190,6 +198,9 @@ class StreamOutput:
     def sha256(self, receipts: Sequence[Receipt]) -> str | None:  # noqa: ARG002 -- a pipe cannot be read back
         """Return None."""
         return None
+
+    def finish(self, receipts: Sequence[Receipt], seal: Seal) -> None:
+        """All is written already."""
 
     def commit(self, receipts: Sequence[Receipt]) -> None:
         """All is written already."""
@@ -216,9 +227,9 @@ class Headed:
         """See the output."""
         return self._output.prepare()
 
-    def open(self, state: JsonObject) -> None:
+    def open(self, state: JsonObject, done: Sequence[Receipt] = ()) -> None:
         """Open the output and write what it begins with, unless it is there. Raises OutputError."""
-        self._output.open(state)
+        self._output.open(state, done)
         self._receipt = self._output.write(ScoredChunk(0, 0, self._head, 0))
 
     def durable(self, state: JsonObject) -> Sequence[Receipt]:
@@ -233,6 +244,10 @@ class Headed:
         """See the output."""
         return self._output.sha256([self._receipt, *receipts])
 
+    def finish(self, receipts: Sequence[Receipt], seal: Seal) -> None:
+        """See the output."""
+        self._output.finish([self._receipt, *receipts], seal)
+
     def commit(self, receipts: Sequence[Receipt]) -> None:
         """Make the output visible, with what it begins with. Raises OutputError."""
         self._output.commit([self._receipt, *receipts])
@@ -246,9 +261,19 @@ class Headed:
         self._output.close()
 
 
-def _take_over(base: Path, mine: Path) -> None:
-    """Begin a run's file with what is whole of the best earlier one, durably, and delete all earlier ones."""
-    earlier = _run_files(base)
+def remove_unfinished(folder: Path, job_id: str) -> None:
+    """Delete what runs of a job left beside the places of files anywhere below a folder. Raises OutputError."""
+    with _words(str(folder)):
+        for path in folder.rglob(f".*.{job_id}.*{_PART}*"):
+            path.unlink(missing_ok=True)
+
+
+def _take_over(base: Path, mine: Path, fence: int) -> None:
+    """Begin a run's file with what is whole of the best earlier one, durably, and delete all earlier ones.
+
+    Those of later runs stay: this one may have lost its job and not know it yet.
+    """
+    earlier = [path for path in _run_files(base) if _fence(path) < fence]
     best = max(earlier, key=lambda path: _size(_blocks(path)), default=None)
     blocks = [] if best is None else _blocks(best)
     if best is not None and blocks:
@@ -265,6 +290,11 @@ def _take_over(base: Path, mine: Path) -> None:
 
 def _run_files(base: Path) -> list[Path]:
     return sorted(base.parent.glob(f"{glob.escape(base.name)}.*{_PART}"))
+
+
+def _fence(path: Path) -> int:
+    number = path.name.removesuffix(_PART).rpartition(".")[2]
+    return int(number) if number.isdecimal() else -1
 
 
 def _remove_runs(base: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from threading import Thread
 
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI
@@ -20,10 +21,14 @@ from scoreline.access.outside import Outside
 from scoreline.api import (
     artifacts,
     contract,
+    credentials,
     custom_models,
     custom_versions,
+    datasets,
+    definitions,
     deployments,
     downloads,
+    events,
     execution,
     failedrows,
     internal,
@@ -40,30 +45,64 @@ from scoreline.api import (
 from scoreline.api.calls import Installation
 from scoreline.api.guard import Guard
 from scoreline.api.jsonio import JsonResponse
+from scoreline.api.making import check_room
 from scoreline.api.problems import WrongFields, document_of, not_there
 from scoreline.api.urls import PREFIX
+from scoreline.catalog import keeping
+from scoreline.definitions import due
+from scoreline.definitions.due import Scheduler
+from scoreline.definitions.service import Rules
+from scoreline.jobs.interrupted import UploadKeeper
+from scoreline.jobs.presence import Presence
+from scoreline.jobs.sender import Sender
 from scoreline.settings import Settings
 from scoreline.spool import Spool
 from scoreline.store import Store
 
 _HANDLER_THREADS = 64
+_KEEPER_SECONDS = 5.0
 _RESOURCES = (
-    *(version, jobs, uploads, downloads, failedrows, deployments, tags, custom_models, custom_versions, execution),
-    *(packages, artifacts, servers, realtime, status, internal),
+    *(version, jobs, events, uploads, downloads, failedrows, definitions, deployments, tags),
+    *(
+        custom_models,
+        custom_versions,
+        execution,
+        packages,
+        artifacts,
+        datasets,
+        credentials,
+        servers,
+        realtime,
+        status,
+        internal,
+    ),
 )
 
 
 def create_app(settings: Settings, store: Store, spool: Spool) -> FastAPI:
     """Return the application over a migrated store. It closes neither store nor spool."""
-    here = Installation(settings, store, spool, Outside.of(store, settings))
+    here = Installation(settings, store, spool, Outside.of(store, settings), Presence(settings.data_dir))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = _HANDLER_THREADS
-        scratch.sweep(settings)
+        scratch.sweep(settings, here.presence)
+        here.presence.open()
+        keepers = {
+            "uploads": _upload_keeper(here).keep,
+            "schedules": _scheduler(here).keep,
+            "webhooks": Sender(store, settings, here.outside).keep,
+        }
+        threads = [Thread(target=keep, args=(here.closing,), name=name, daemon=True) for name, keep in keepers.items()]
+        for thread in threads:
+            thread.start()
         yield
         here.closing.set()
+        spool.close()
         here.transfers.shutdown(wait=False, cancel_futures=True)
+        for thread in threads:
+            await anyio.to_thread.run_sync(thread.join, _KEEPER_SECONDS)
+        here.presence.close()
 
     app = FastAPI(
         title="Scoreline",
@@ -84,6 +123,29 @@ def create_app(settings: Settings, store: Store, spool: Spool) -> FastAPI:
     app.openapi = functools.cache(lambda: contract.openapi(app))  # type: ignore[method-assign]  # the framework's own way
     app.add_middleware(Guard)
     return app
+
+
+def _upload_keeper(here: Installation) -> UploadKeeper:
+    return UploadKeeper(
+        here.store,
+        here.spool,
+        here.presence,
+        grace_seconds=here.settings.upload_grace_seconds,
+        parts_seconds=here.settings.upload_idle_seconds,
+        others=lambda: keeping.settle(here.store, lambda maker: _is_gone(here, maker)),
+    )
+
+
+def _scheduler(here: Installation) -> Scheduler:
+    rules = Rules(here.outside, files_open=here.settings.files_dir is not None)
+    return due.scheduler(here.store, rules, lambda: check_room(here.spool))
+
+
+def _is_gone(here: Installation, maker: str) -> bool:
+    """Say whether nobody makes a dataset any more that this request began."""
+    if here.presence.has(maker):
+        return not here.makers.goes_on(maker)
+    return here.presence.gone(maker)
 
 
 def _operation_id(route: APIRoute) -> str:
@@ -108,5 +170,5 @@ async def _wrong_request(request: Request, error: Exception) -> Response:
 
 
 def _answer(request: Request, error: Exception) -> Response:
-    status_code, document, headers = document_of(error, request.scope["state"]["request_id"])
+    status_code, document, headers = document_of(error, request.scope["state"]["request_id"], request.method)
     return JsonResponse(document, status_code, headers)

@@ -16,7 +16,7 @@ from scoreline.api.contract import answer
 from scoreline.api.jsonio import JsonResponse
 from scoreline.api.receiving import in_thread
 from scoreline.api.scratch import new_folder, scratch_of
-from scoreline.api.wire import answers
+from scoreline.api.wire import model_answers
 from scoreline.api.wire.packages import ArtifactQuery, artifact_document
 from scoreline.errors import Conflict, InvalidRequest
 from scoreline.registry import artifacts
@@ -35,7 +35,7 @@ _SHORT_WAIT = 2.0  # seconds for a prediction server that does not answer
 @router.post(
     "/",
     status_code=201,
-    responses=answer(answers.Artifact, 201, refuses=(507,)),
+    responses=answer(model_answers.Artifact, 201),
     openapi_extra=documented(
         query=ArtifactQuery,
         upload={
@@ -53,7 +53,7 @@ async def upload_artifact(call: Called, query: Annotated[ArtifactQuery, Depends(
     await in_thread(here, require_write, call.caller)
     await in_thread(here, call.spool.check_space)
     scratch = scratch_of(call.settings)
-    folder = await in_thread(here, new_folder, scratch)
+    folder = await in_thread(here, new_folder, scratch, here.presence.sender())
     try:
         file, received = await _receive(call, folder)
         filename = query.filename or received or _UNNAMED
@@ -63,7 +63,7 @@ async def upload_artifact(call: Called, query: Annotated[ArtifactQuery, Depends(
     return JsonResponse(artifact_document(artifact), 201)
 
 
-@router.get("/{sha256}/", responses=answer(answers.Artifact))
+@router.get("/{sha256}/", responses=answer(model_answers.Artifact))
 def get_artifact(call: Called, sha256: str) -> Response:
     """Return what is known about a stored model."""
     return JsonResponse(artifact_document(artifacts.get(call.store, call.caller, sha256)))
@@ -93,22 +93,11 @@ async def _receive(call: Call, folder: Path) -> tuple[Path, str | None]:
     """Write the request's body, or the file in its form, to the folder; return it and the name it came with."""
     most = call.settings.max_model_bytes
     if forms.is_form(call):
-        return _only_file(await forms.receive_form(call, folder, most))
+        received = forms.only_file(await forms.receive_form(call, folder, most), "model")
+        return received.path, received.name
     target = folder / "body"
     with disk_errors(), await in_thread(call.installation, target.open, "wb") as file:
         await forms.receive(call, file, most)
     if not target.stat().st_size:
         raise InvalidRequest("The body is empty: send the model's file, or a tar of its folder.", "file")
     return target, None
-
-
-def _only_file(form: forms.Form) -> tuple[Path, str | None]:
-    """Return the file in the field `file`, which is the only one. Raises InvalidRequest."""
-    names = [each.field for each in form.files] + list(form.texts)
-    if other := [name for name in names if name != "file"]:
-        raise InvalidRequest(f"The form has a field {other[0][:100]!r}: `file` is the only one.", other[0][:100])
-    if len(form.files) > 1:
-        raise InvalidRequest("The form has two fields `file`: send one file, or a tar of a folder.", "file")
-    if not form.files:
-        raise InvalidRequest("The form has no field `file` with the model.", "file")
-    return form.files[0].path, form.files[0].name

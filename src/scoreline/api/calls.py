@@ -14,11 +14,14 @@ from starlette.requests import Request
 from scoreline.access import Caller, require_right
 from scoreline.access.outside import Outside
 from scoreline.access.tokens import authenticate
+from scoreline.api.board import Board
 from scoreline.api.jsonio import json_body
+from scoreline.api.makers import Makers
 from scoreline.api.problems import WrongFields
 from scoreline.api.urls import Links
 from scoreline.api.wire.base import Wire, nearest
 from scoreline.errors import NotAuthenticated, NotFound
+from scoreline.jobs.presence import Presence
 from scoreline.settings import Settings
 from scoreline.spool import Spool
 from scoreline.store import Store
@@ -34,17 +37,21 @@ _CHALLENGE = "send the header `Authorization: Bearer <API token>`"
 class Installation:
     """What the application works with.
 
-    outside: reaches servers of others. transfers: runs the blocking steps of uploads and downloads. closing: set when
-    the process goes down.
+    outside: reaches servers of others. presence: this process among all API processes. transfers: runs the blocking
+    steps of uploads and downloads. makers: run what goes on after its request. board: what jobs do that are watched.
+    closing: set when the process goes down.
     """
 
     settings: Settings
     store: Store
     spool: Spool
     outside: Outside
+    presence: Presence
     transfers: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(_TRANSFER_THREADS, thread_name_prefix="transfer")
     )
+    makers: Makers = field(default_factory=Makers)
+    board: Board = field(default_factory=Board)
     closing: threading.Event = field(default_factory=threading.Event)
 
 
@@ -194,7 +201,10 @@ def _without_null_defaults(schema: JsonObject) -> JsonObject:
 
 def _secret(request: Request) -> str:
     """Return the token of the Authorization header; the words Token and Bearer mean the same."""
-    header = request.headers.get("authorization", "").strip()
+    headers = request.headers.getlist("authorization")
+    if len(headers) > 1:
+        raise NotAuthenticated("The Authorization header is there twice: send one.")
+    header = "".join(headers).strip()
     if not header:
         raise NotAuthenticated(f"The request has no API token: {_CHALLENGE}.")
     scheme, _, secret = header.partition(" ")

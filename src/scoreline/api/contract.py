@@ -35,8 +35,8 @@ REASONS = {
     416: "The range begins after the last byte; `Content-Range` says how many there are.",
     422: "Something in the request is wrong; `errors` names it.",
     500: "Scoreline failed; its log says more under the request id.",
-    503: "The database or a prediction server is busy: nothing was changed, try again after `Retry-After`.",
-    507: "There is no space for staged bytes.",
+    503: "The database or a prediction server is busy or, for a GET, away: nothing was changed; see `Retry-After`.",
+    507: "There is no space, for staged bytes or in the database.",
 }
 _REQUEST_ID = {
     "description": "Names the request in logs: the caller's own, or a new one.",
@@ -170,7 +170,7 @@ def _refusals(path: str, method: str, operation: JsonObject) -> set[int]:
     if "{" in path:
         found.add(404)
     if method in _WRITES:
-        found |= {403, 404, 409}
+        found |= {403, 404, 409, 507}
     if "application/json" in operation.get("requestBody", {}).get("content", {}):
         found |= {408, 415}
     return found

@@ -13,7 +13,7 @@ from scoreline.api.jsonio import JsonResponse
 from scoreline.api.paging import page
 from scoreline.api.scratch import scratch_of
 from scoreline.api.wire import custom_answers as answers
-from scoreline.api.wire.answers import Package, Page
+from scoreline.api.wire.answers import Page
 from scoreline.api.wire.custom import (
     CustomModelChange,
     CustomModelCopy,
@@ -23,6 +23,7 @@ from scoreline.api.wire.custom import (
     VersionPackage,
     custom_model_document,
 )
+from scoreline.api.wire.model_answers import Package
 from scoreline.api.wire.packages import package_document
 from scoreline.errors import InvalidRequest
 from scoreline.registry import custom_models
@@ -140,7 +141,7 @@ def list_tests(
 @router.post(
     "/modelPackages/fromCustomModelVersion/",
     status_code=201,
-    responses=answer(Package, 201, location=True, refuses=(507,)),
+    responses=answer(Package, 201, location=True),
     openapi_extra=documented(body=VersionPackage),
 )
 def register_version(call: Called, body: Annotated[VersionPackage, Depends(body_of(VersionPackage))]) -> Response:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tarfile
 import tempfile
 import zipfile
 from collections.abc import AsyncIterator
@@ -54,7 +53,7 @@ _FIELDS = (
 
 _BYTES: JsonObject = {"type": "string", "format": "binary"}
 _TEXT: JsonObject = {"type": "string"}
-_MADE = answer(answers.CustomModelVersion, 201, location=True, refuses=(415, 507))
+_MADE = answer(answers.CustomModelVersion, 201, location=True, refuses=(415,))
 _ZIP: JsonObject = {"application/zip": {"schema": _BYTES}}
 _FORM_BODY = documented(
     upload={
@@ -150,7 +149,7 @@ async def _create(call: Call, model_id: str, *, previous: bool) -> Response:
         raise HttpProblem(415, "The version's files are sent as `multipart/form-data`.")
     await in_thread(here, call.spool.check_space)
     scratch = scratch_of(call.settings)
-    folder = await in_thread(here, new_folder, scratch)
+    folder = await in_thread(here, new_folder, scratch, here.presence.sender())
     try:
         form = await receive_form(call, folder, call.settings.max_model_bytes, "version")
         wanted = _wanted(form, previous=previous)
@@ -288,14 +287,10 @@ def _packed(call: Call, version: CustomVersion, scratch: Path) -> Any:
         file = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 -- closed by whoever reads it
     with (
         disk_errors(),
-        custom_versions.open_files(call.spool, version) as packed,
-        tarfile.open(fileobj=packed, mode="r:") as archive,
         zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as target,
     ):
-        for member in archive:
-            content = archive.extractfile(member)
-            if content is not None:
-                with target.open(zipfile.ZipInfo(member.name), "w", force_zip64=True) as out:
-                    shutil.copyfileobj(content, out, _BLOCK)
+        for path, content in custom_versions.contents(call.spool, version):
+            with target.open(zipfile.ZipInfo(path), "w", force_zip64=True) as out:
+                shutil.copyfileobj(content, out, _BLOCK)
     file.seek(0)
     return file

@@ -12,7 +12,7 @@ from scoreline.api.contract import answer
 from scoreline.api.jsonio import JsonResponse
 from scoreline.api.paging import page, page_out_of
 from scoreline.api.status import done
-from scoreline.api.wire import answers, bodies
+from scoreline.api.wire import answers, bodies, deployment_answers, model_answers
 from scoreline.api.wire.base import Paging
 from scoreline.api.wire.deployments import (
     COLLECTION,
@@ -44,7 +44,9 @@ from scoreline.registry.records import Deployment
 router = APIRouter(prefix=f"/{COLLECTION}", tags=["deployments"])
 
 
-@router.get("/", responses=answer(answers.Page[answers.Deployment]), openapi_extra=documented(query=DeploymentQuery))
+@router.get(
+    "/", responses=answer(answers.Page[deployment_answers.Deployment]), openapi_extra=documented(query=DeploymentQuery)
+)
 def list_deployments(call: Called, query: Annotated[DeploymentQuery, Depends(query_of(DeploymentQuery))]) -> Response:
     """List deployments, by label unless `orderBy` says otherwise."""
     if query.matches_nothing():
@@ -106,7 +108,7 @@ def deploy_leaderboard_model(
     return _deploy_model(call, body)
 
 
-@router.get("/{deployment_id}/", responses=answer(answers.Deployment))
+@router.get("/{deployment_id}/", responses=answer(deployment_answers.Deployment))
 def get_deployment(call: Called, deployment_id: str) -> Response:
     """Return a deployment."""
     return JsonResponse(deployment_document(_get(call, deployment_id), call.caller))
@@ -135,13 +137,8 @@ def change_deployment(
 
 @router.delete("/{deployment_id}/", status_code=204, responses=answer(None, 204))
 def delete_deployment(call: Called, deployment_id: str) -> Response:
-    """Remove a deployment on which no job runs or waits in line."""
-    deployment = _get(call, deployment_id)
-    if busy := service.job_on(call.store, deployment_id):
-        raise InvalidRequest(
-            f"Deployment {deployment.label!r} is in use by {busy.owner.username}'s job {busy.id}: wait for its end, or "
-            "abort it."
-        )
+    """Remove a deployment that has no job which runs or waits, for its data or in line."""
+    service.check_unused(call.store, deployment_id, _get(call, deployment_id).label)
     deployments.delete(call.store, call.caller, deployment_id)
     return Response(status_code=204)
 
@@ -209,7 +206,7 @@ def list_served_models(
     return JsonResponse(page_out_of(call.request, query, found))
 
 
-@router.get("/{deployment_id}/championModelPackage/", responses=answer(answers.Package))
+@router.get("/{deployment_id}/championModelPackage/", responses=answer(model_answers.Package))
 def get_champion(call: Called, deployment_id: str) -> Response:
     """Return the model package that the deployment has."""
     return JsonResponse(package_document(_get(call, deployment_id).package, call.caller))
@@ -235,7 +232,7 @@ def change_settings(call: Called, deployment_id: str, body: JsonBody) -> Respons
 
 @router.get(
     "/{deployment_id}/features/",
-    responses=answer(answers.Page[answers.DeploymentFeature]),
+    responses=answer(answers.Page[deployment_answers.DeploymentFeature]),
     openapi_extra=documented(query=Paging),
 )
 def list_features(call: Called, deployment_id: str, query: Annotated[Paging, Depends(query_of(Paging))]) -> Response:
@@ -243,7 +240,7 @@ def list_features(call: Called, deployment_id: str, query: Annotated[Paging, Dep
     return JsonResponse(page_out_of(call.request, query, features_document(_get(call, deployment_id))))
 
 
-@router.get("/{deployment_id}/capabilities/", responses=answer(answers.Capabilities))
+@router.get("/{deployment_id}/capabilities/", responses=answer(deployment_answers.Capabilities))
 def list_capabilities(call: Called, deployment_id: str) -> Response:
     """List what a deployment can do beyond scoring."""
     return JsonResponse(capabilities_document(_get(call, deployment_id)))

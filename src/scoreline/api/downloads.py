@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from scoreline import faults
 from scoreline.api import ranges
 from scoreline.api.calls import Called, Installation
 from scoreline.api.contract import answer
@@ -165,6 +166,7 @@ class ResultStream(Response):
         """Return these bytes of a segment in blocks; None when the job was aborted and the stream may end."""
         if piece is None:
             return []
+        faults.at("download.block")
         stream, name, crc32 = f"results/{self._job_id}", receipt.data["segment"], receipt.data["crc32"]
 
         def read() -> list[bytes]:

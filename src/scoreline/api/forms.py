@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ FORM = "multipart/form-data"
 _PIECE = 4 << 20
 _MOST_TEXT = 1 << 20  # of all fields that are no file
 _MOST_PARTS = 10_000
+_SETTING = "SCORELINE_MAX_MODEL_BYTES"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,29 +55,31 @@ def is_form(call: Call) -> bool:
     return media_type(call.request.headers.get("content-type")) == FORM
 
 
-async def receive_form(call: Call, folder: Path, most: int, what: str = "model") -> Form:
+async def receive_form(call: Call, folder: Path, most: int, what: str = "model", setting: str = _SETTING) -> Form:
     """Read a request's form; its files lie in `folder` afterwards, under names of ours.
 
-    most: bytes of the whole. Raises HttpProblem 400 for what is no form, InvalidRequest for one that is too large or
+    most: bytes of the whole, as `setting` says.
+
+    Raises HttpProblem 400 for what is no form, InvalidRequest for one that is too large or
     broken off, SpoolFull.
     """
     reader = _Reader(call.request.headers.get("content-type", ""), folder)
     try:
-        await receive(call, reader, most, what)
+        await receive(call, reader, most, what, setting)
         return await in_thread(call.installation, reader.finish)
     finally:
         await in_thread(call.installation, reader.close)
 
 
-async def receive(call: Call, sink: _Reader | IO[bytes], most: int, what: str = "model") -> None:
+async def receive(
+    call: Call, sink: _Reader | IO[bytes], most: int, what: str = "model", setting: str = _SETTING
+) -> None:
     """Write a request's body to `sink` as it comes. Raises as `receive_form`."""
     incoming = Incoming(call.request.receive, call.settings.upload_idle_seconds)
     pieces, gathered = list[bytes](), 0
     while (block := await _next(incoming, what)) is not None:
         if incoming.received > most:
-            raise InvalidRequest(
-                f"The {what} is too large: at most {most} bytes are taken (SCORELINE_MAX_MODEL_BYTES)."
-            )
+            raise InvalidRequest(f"The {what} is too large: at most {most} bytes are taken ({setting}).")
         pieces.append(block)
         gathered += len(block)
         if gathered >= _PIECE:
@@ -83,6 +87,18 @@ async def receive(call: Call, sink: _Reader | IO[bytes], most: int, what: str = 
             await in_thread(call.installation, call.spool.check_space)
             pieces, gathered = [], 0
     await in_thread(call.installation, sink.write, b"".join(pieces))
+
+
+def only_file(form: Form, what: str, also: Sequence[str] = ()) -> FormFile:
+    """Return the file in the field `file`, which is the only one but for texts in `also`. Raises InvalidRequest."""
+    names = [each.field for each in form.files] + [name for name in form.texts if name not in also]
+    if other := [name for name in names if name != "file"]:
+        raise InvalidRequest(f"The form has a field {other[0][:100]!r}: `file` is the only one.", other[0][:100])
+    if len(form.files) > 1:
+        raise InvalidRequest(f"The form has two fields `file`: send one {what}.", "file")
+    if not form.files:
+        raise InvalidRequest(f"The form has no field `file` with the {what}.", "file")
+    return form.files[0]
 
 
 async def _next(incoming: Incoming, what: str) -> bytes | None:

@@ -73,7 +73,7 @@ class Guard:
             if begun:
                 _log.error("request %s: the answer broke off", request_id, exc_info=error)
                 return
-            status, document, headers = document_of(error, request_id)
+            status, document, headers = document_of(error, request_id, scope["method"])
             with suppress(_HeadSent):
                 await JsonResponse(document, status, headers)(scope, receive, answer)
 

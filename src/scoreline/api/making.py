@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from scoreline.access import Caller
 from scoreline.api.calls import Call, Installation
 from scoreline.api.jsonio import JsonResponse
 from scoreline.api.receiving import noted, until_gone
 from scoreline.api.wire.jobs import COLLECTION, job_document
-from scoreline.errors import InvalidRequest, StoreError
-from scoreline.jobs import repeats, service
+from scoreline.errors import InvalidRequest, SpoolFull, StoreError
+from scoreline.jobs import repeats, service, ticket
+from scoreline.jobs.outcomes import Origin
 from scoreline.jobs.spec import JobSpec
+from scoreline.jobs.templates import Moments
+from scoreline.spool import Spool
 from scoreline.types import JsonObject
 
 KEY: JsonObject = {
@@ -27,28 +32,44 @@ KEY: JsonObject = {
 }
 """The header's description."""
 
-_FROM_API = "api"
 _LAST_LOOK = 0.001  # seconds for the end of the connection to be noticed, if it came before the answer
 _log = logging.getLogger(__name__)
 
 
-async def make_job(call: Call, body: JsonObject, spec: Callable[[], JobSpec]) -> Response:
-    """Create the job that `spec` returns and answer with it. Raises what `service.create` does."""
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A job to be made. owner: whose it is. origin, moments: see `service.create`."""
+
+    owner: Caller
+    spec: JobSpec
+    source: str = "api"
+    origin: Origin | None = None
+    moments: Moments | None = None
+
+
+async def make_job(call: Call, body: JsonObject, order: Callable[[], Order]) -> Response:
+    """Create the job that `order` returns and answer with it. Raises what `service.create` does."""
     asked = repeats.ask(call.request.url.path, body, _key(call))
     gone = asyncio.create_task(until_gone(call.request.receive))
 
     def make() -> Response:
+        wanted = order()
         job = service.create(
             call.store,
-            call.caller,
-            spec(),
-            source=_FROM_API,
+            wanted.owner,
+            wanted.spec,
+            source=wanted.source,
+            origin=wanted.origin,
+            moments=wanted.moments,
             asked=asked,
             wanted=lambda: not gone.done(),
             files_open=call.installation.settings.files_dir is not None,
             outside=call.installation.outside,
+            room=lambda: check_room(call.spool),
+            reach=lambda: ticket.reach(call.store, wanted.owner.user_id, call.settings, call.installation.outside),
         )
-        document = job_document(job, service.logs_of(call.store, [job])[job.id], call.links)
+        logs = service.logs_of(call.store, [job])[job.id]
+        document = job_document(job, logs, call.links, call.caller.user_id)
         location = {"Location": call.links.to(COLLECTION, job.id)}  # the client cuts the id from it
         return _Made(document, location, call.installation, job.id, gone)
 
@@ -81,6 +102,14 @@ class _Made(JsonResponse):
             await noted(self._here, lambda: repeats.answered(self._here.store, self._job_id, sent=sent))
         except StoreError as exc:
             _log.warning("job %s: it could not be noted that its answer went out: %s", self._job_id, exc.message)
+
+
+def check_room(spool: Spool) -> None:
+    """Raise SpoolFull when nothing more can be staged."""
+    try:
+        spool.check_space(prefix="uploads")
+    except SpoolFull as exc:
+        raise SpoolFull(f"No job is made now, because there is no space for it. {exc.message}") from exc
 
 
 def _key(call: Call) -> str | None:

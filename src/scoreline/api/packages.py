@@ -11,7 +11,7 @@ from scoreline.api.calls import Call, Called, JsonBody, body_of, documented, que
 from scoreline.api.contract import answer
 from scoreline.api.jsonio import JsonResponse
 from scoreline.api.paging import page
-from scoreline.api.wire import answers, bodies
+from scoreline.api.wire import answers, bodies, model_answers
 from scoreline.api.wire.packages import (
     ModelChange,
     ModelQuery,
@@ -34,7 +34,7 @@ router = APIRouter(tags=["models"])
 @router.post(
     "/modelPackages/fromJSON/",
     status_code=201,
-    responses=answer(answers.Package, 201, location=True),
+    responses=answer(model_answers.Package, 201, location=True),
     openapi_extra=documented(body=bodies.PACKAGE),
 )
 def create_package(call: Called, body: JsonBody) -> Response:
@@ -45,7 +45,9 @@ def create_package(call: Called, body: JsonBody) -> Response:
 
 
 @router.get(
-    "/modelPackages/", responses=answer(answers.Page[answers.Package]), openapi_extra=documented(query=PackageQuery)
+    "/modelPackages/",
+    responses=answer(answers.Page[model_answers.Package]),
+    openapi_extra=documented(query=PackageQuery),
 )
 def list_packages(call: Called, query: Annotated[PackageQuery, Depends(query_of(PackageQuery))]) -> Response:
     """List model packages."""
@@ -54,7 +56,7 @@ def list_packages(call: Called, query: Annotated[PackageQuery, Depends(query_of(
     )
 
 
-@router.get("/modelPackages/{package_id}/", responses=answer(answers.Package))
+@router.get("/modelPackages/{package_id}/", responses=answer(model_answers.Package))
 def get_package(call: Called, package_id: str) -> Response:
     """Return a model package."""
     return JsonResponse(package_document(packages.get(call.store, call.caller, package_id), call.caller))
@@ -62,7 +64,7 @@ def get_package(call: Called, package_id: str) -> Response:
 
 @router.put(
     "/modelPackages/{package_id}/baseline/",
-    responses=answer(answers.Package),
+    responses=answer(model_answers.Package),
     openapi_extra=documented(body=NewBaseline),
 )
 def set_baseline(
@@ -82,7 +84,7 @@ def set_baseline(
 
 @router.get(
     "/registeredModels/",
-    responses=answer(answers.Page[answers.RegisteredModel], refuses=(404,)),
+    responses=answer(answers.Page[model_answers.RegisteredModel], refuses=(404,)),
     openapi_extra=documented(query=ModelQuery),
 )
 def list_models(call: Called, query: Annotated[ModelQuery, Depends(query_of(ModelQuery))]) -> Response:
@@ -103,7 +105,7 @@ def list_models(call: Called, query: Annotated[ModelQuery, Depends(query_of(Mode
     return JsonResponse(page(call.request, query, [model_document(model) for model in found.items], found.total))
 
 
-@router.get("/registeredModels/{model_id}/", responses=answer(answers.RegisteredModel))
+@router.get("/registeredModels/{model_id}/", responses=answer(model_answers.RegisteredModel))
 def get_model(call: Called, model_id: str) -> Response:
     """Return a registered model."""
     return JsonResponse(model_document(registered.get(call.store, call.caller, model_id)))
@@ -111,7 +113,7 @@ def get_model(call: Called, model_id: str) -> Response:
 
 @router.patch(
     "/registeredModels/{model_id}/",
-    responses=answer(answers.RegisteredModel),
+    responses=answer(model_answers.RegisteredModel),
     openapi_extra=documented(body=ModelChange),
 )
 def rename_model(call: Called, model_id: str, body: Annotated[ModelChange, Depends(body_of(ModelChange))]) -> Response:
@@ -128,7 +130,7 @@ def archive_model(call: Called, model_id: str) -> Response:
 
 @router.get(
     "/registeredModels/{model_id}/versions/",
-    responses=answer(answers.Page[answers.Package]),
+    responses=answer(answers.Page[model_answers.Package]),
     openapi_extra=documented(query=VersionQuery),
 )
 def list_versions(
@@ -139,7 +141,7 @@ def list_versions(
     return _packages(call, query, query.order(), registered_model_id=model_id, filters=_filters(call, query))
 
 
-@router.get("/registeredModels/{model_id}/versions/{version_id}/", responses=answer(answers.Package))
+@router.get("/registeredModels/{model_id}/versions/{version_id}/", responses=answer(model_answers.Package))
 def get_version(call: Called, model_id: str, version_id: str) -> Response:
     """Return one version of a registered model."""
     return JsonResponse(package_document(_version(call, model_id, version_id), call.caller))
@@ -147,7 +149,7 @@ def get_version(call: Called, model_id: str, version_id: str) -> Response:
 
 @router.get(
     "/registeredModels/{model_id}/deployments/",
-    responses=answer(answers.Page[answers.VersionUse]),
+    responses=answer(answers.Page[model_answers.VersionUse]),
     openapi_extra=documented(query=UseQuery),
 )
 def list_model_uses(call: Called, model_id: str, query: Annotated[UseQuery, Depends(query_of(UseQuery))]) -> Response:
@@ -158,7 +160,7 @@ def list_model_uses(call: Called, model_id: str, query: Annotated[UseQuery, Depe
 
 @router.get(
     "/registeredModels/{model_id}/versions/{version_id}/deployments/",
-    responses=answer(answers.Page[answers.VersionUse]),
+    responses=answer(answers.Page[model_answers.VersionUse]),
     openapi_extra=documented(query=UseQuery),
 )
 def list_version_uses(

@@ -26,6 +26,8 @@ _STATUS: tuple[tuple[type[errors.ScorelineError], int], ...] = (
     (errors.Conflict, 409),
     (errors.UserError, 422),
     (errors.SpoolFull, 507),
+    (errors.SpoolReadOnly, 507),
+    (errors.StoreFull, 507),
     (errors.StoreBusy, 503),
     # Of a model or its data, when it is looked at while it is registered.
     (errors.Overloaded, 503),
@@ -33,7 +35,9 @@ _STATUS: tuple[tuple[type[errors.ScorelineError], int], ...] = (
     (errors.ScoringError, 422),
     (errors.SourceError, 422),
 )
+_READS = ("GET", "HEAD")
 _TRY_AGAIN_SECONDS = 1
+_LONGEST = 2_000
 
 
 class HttpProblem(Exception):
@@ -54,15 +58,21 @@ class WrongFields(errors.InvalidRequest):
         self.fields = dict(fields)
 
 
-def status_of(error: errors.ScorelineError) -> int:
-    """Return the HTTP status for an error; 500 for what is no request's fault."""
+def status_of(error: errors.ScorelineError, method: str = "") -> int:
+    """Return the HTTP status for an error; 500 for what is no request's fault.
+
+    A database or a spool that is away may have stored what a request changed: only one that reads may simply come
+    again.
+    """
+    if isinstance(error, (errors.StoreAway, errors.SpoolAway)) and method in _READS:
+        return 503
     return next((status for branch, status in _STATUS if isinstance(error, branch)), 500)
 
 
-def document_of(error: Exception, request_id: str) -> tuple[int, JsonObject, dict[str, str]]:
+def document_of(error: Exception, request_id: str, method: str) -> tuple[int, JsonObject, dict[str, str]]:
     """Return status, JSON document and headers of the answer for any error. Unexpected ones are logged, not shown."""
     if isinstance(error, errors.ScorelineError):
-        return _deliberate(error, request_id)
+        return _deliberate(error, request_id, status_of(error, method))
     if isinstance(error, HttpProblem):
         return error.status, {"message": error.message}, {}
     if isinstance(error, HTTPException):
@@ -71,14 +81,13 @@ def document_of(error: Exception, request_id: str) -> tuple[int, JsonObject, dic
     return 500, {"message": f"Scoreline failed at this request; its log says more under request id {request_id}."}, {}
 
 
-def _deliberate(error: errors.ScorelineError, request_id: str) -> tuple[int, JsonObject, dict[str, str]]:
-    status = status_of(error)
-    document: JsonObject = {"message": error.message}
+def _deliberate(error: errors.ScorelineError, request_id: str, status: int) -> tuple[int, JsonObject, dict[str, str]]:
+    document: JsonObject = {"message": _cut(error.message)}
     headers: dict[str, str] = {}
     if isinstance(error, WrongFields):
-        document["errors"] = error.fields
+        document["errors"] = {_cut(name): _cut(text) for name, text in error.fields.items()}
     elif isinstance(error, errors.InvalidRequest) and error.field:
-        document["errors"] = {error.field: error.message}
+        document["errors"] = {_cut(error.field): _cut(error.message)}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if status == 503:
@@ -89,12 +98,20 @@ def _deliberate(error: errors.ScorelineError, request_id: str) -> tuple[int, Jso
     return status, document, headers
 
 
+def _cut(text: str) -> str:
+    """Bound what an answer repeats of a request."""
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
 def not_there(request: Request, error: HTTPException) -> HTTPException:
     """Put the framework's own 404 and 405 in words."""
     path, method = request.url.path, request.method
     if error.status_code == 404:
-        known = path.startswith("/api/v2/")
-        why = "this version of Scoreline has no such address" if known else "the API's addresses begin with /api/v2/"
+        why = "the API's addresses begin with /api/v2/"
+        if path.startswith("/api/v2/projects/"):
+            why = "Scoreline has no projects and computes nothing for their models, prediction intervals included"
+        elif path.startswith("/api/v2/"):
+            why = "this version of Scoreline has no such address"
         text = f"There is nothing at {path[:200]}: {why}."
     elif error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")

@@ -10,18 +10,21 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, ParamSpec, Protocol, Self, TypeVar
+from typing import ParamSpec, Protocol, Self, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive
 
+from scoreline import faults
 from scoreline.api.calls import Installation
 from scoreline.api.jsonio import media_type
 from scoreline.api.problems import HttpProblem
+from scoreline.connection import is_cut
 from scoreline.errors import Conflict, InvalidRequest, ScorelineError, SpoolError, StoreError
-from scoreline.jobs import service
+from scoreline.jobs import uploading
 from scoreline.jobs.model import Job
 from scoreline.jobs.patience import patiently
+from scoreline.spool import OtherBytes
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,7 +32,6 @@ T = TypeVar("T")
 _BEAT_SECONDS = 0.5
 _PATIENCE = 45.0  # seconds that the database may be away at the end of an upload
 _CSV = "text/csv"
-_SURPLUS = "surplus"
 _ENCODINGS = ("", "identity", "gzip", "x-gzip", "zstd")
 
 
@@ -43,6 +45,10 @@ class ClientGone(UploadBroken, ClientDisconnect):
 
 class JobOver(InvalidRequest):
     """The job has ended, for a reason that the text gives, and wants no data any more."""
+
+
+class TooLargeUpload(InvalidRequest):
+    """An upload has more bytes than one may have."""
 
 
 class Sink(Protocol):
@@ -66,6 +72,10 @@ class Sink(Protocol):
         """Drop all that was taken."""
         ...
 
+    def close(self) -> None:
+        """End, and leave what is durable."""
+        ...
+
 
 def check_csv(request: Request) -> None:
     """Raise HttpProblem 406 unless the body is declared as CSV, possibly compressed in a way that can be read.
@@ -87,14 +97,9 @@ def announced_bytes(request: Request) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
 
 
-def note_surplus(state: dict[str, Any]) -> None:
-    """Mark a request (by its state) whose body is followed by bytes that are no request; the HTTP server calls it."""
-    state[_SURPLUS] = True
-
-
 def check_surplus(request: Request) -> None:
     """Raise InvalidRequest when more bytes came than were announced: the body is cut."""
-    if request.scope.get("state", {}).get(_SURPLUS):
+    if is_cut(request.scope):
         raise InvalidRequest(
             "The upload is longer than its Content-Length says, so rows are missing: some clients count characters "
             "instead of bytes when they upload in parts; switch `multipart` off in the intake settings, and send the "
@@ -160,30 +165,44 @@ async def until_gone(receive: Receive) -> None:
         pass
 
 
-async def store_body(here: Installation, incoming: Incoming, sink: Sink, beat: Heartbeat) -> None:
-    """Write the whole body to the sink.
+def check_size(here: Installation, size: int) -> None:
+    """Raise TooLargeUpload when an upload of one job has more bytes than one may have."""
+    most = here.settings.max_upload_bytes
+    if most is not None and size > most:
+        raise TooLargeUpload(
+            f"The upload has more than the {most} bytes that one may have (SCORELINE_MAX_UPLOAD_BYTES): send the data "
+            "in several jobs, or ask for a higher limit."
+        )
 
-    Raises UploadBroken; JobOver; SpoolError, SpoolFull; InvalidRequest for an empty body.
+
+async def store_body(here: Installation, incoming: Incoming, sink: Sink, beat: Heartbeat, before: int = 0) -> None:
+    """Write the whole body to the sink. before: bytes of other parts of the upload.
+
+    Raises UploadBroken; JobOver; Replaced; OtherBytes; SpoolError, SpoolFull; InvalidRequest for a
+    body that is empty or too large.
     """
     while (block := await incoming.next()) is not None:
         if beat.unwanted is not None:
-            raise JobOver(beat.unwanted.message)
+            raise told(beat.unwanted)
+        check_size(here, before + incoming.received)
+        faults.at("upload.block")
         if sink.would_block:
             await in_thread(here, sink.write, block)
         else:
             sink.write(block)
     if not incoming.received:
-        raise InvalidRequest("The upload is empty: send a CSV with a header and at least one row, with a new job.")
+        raise InvalidRequest("The upload is empty: send a CSV with at least a header, with a new job.")
 
 
 class Heartbeat:
     """Tells the job twice a second that its upload lives, and how far it is; learns when nobody wants it any more."""
 
-    def __init__(self, here: Installation, job_id: str, received: Callable[[], int]) -> None:
-        """`received` gives the bytes that are staged for the job."""
+    def __init__(self, here: Installation, job_id: str, received: Callable[[], int], sender: str | None = None) -> None:
+        """`received` gives the bytes that are staged for the job; `sender`: None for parts."""
         self._here = here
         self._job_id = job_id
         self._received = received
+        self._sender = sender
         self._task: asyncio.Task[None] | None = None
         self.unwanted: Conflict | None = None
 
@@ -200,10 +219,11 @@ class Heartbeat:
                 await self._task
 
     async def _beat(self) -> None:
+        here = self._here
         while self.unwanted is None:
             await asyncio.sleep(_BEAT_SECONDS)
             try:
-                await in_thread(self._here, service.upload_progress, self._here.store, self._job_id, self._received())
+                await in_thread(here, uploading.progress, here.store, self._job_id, self._received(), self._sender)
             except Conflict as exc:
                 self.unwanted = exc
             except StoreError:
@@ -213,26 +233,33 @@ class Heartbeat:
 async def noted(here: Installation, work: Callable[[], None]) -> None:
     """Tell the job something about its data that is safe already, also when the database is away for a moment.
 
-    Raises JobOver when the job does not want it any more.
+    Raises JobOver when the job does not want it any more, Replaced.
     """
     try:
         await in_thread(here, patiently, work, lambda: None, _PATIENCE)
     except Conflict as exc:
-        raise JobOver(exc.message) from exc
+        raise told(exc) from exc
+
+
+def told(unwanted: Conflict) -> ScorelineError:
+    """Return what to raise in a request whose data is not wanted any more."""
+    return unwanted if isinstance(unwanted, uploading.Replaced) else JobOver(unwanted.message)
 
 
 class Reception:
-    """Around the receiving of a job's data: whatever ends it early ends the job, with the cause as its reason.
+    """Around the receiving of a job's data: what ends it early is noted with the job.
 
-    A client whose upload thread dies would wait for ever for the result of a job that stays open.
+    A client that breaks off may send the data again for a while. Whatever else goes wrong ends the job at once, with
+    the cause as its reason: a client whose upload thread dies would wait for ever for the result of a job that stays
+    open.
     """
 
-    def __init__(self, here: Installation, job: Job, incoming: Incoming, *, forgiving: bool = False) -> None:
-        """forgiving: a client that breaks off will send this part again, and the job stays open for that."""
+    def __init__(self, here: Installation, job: Job, incoming: Incoming, sender: str, part: int | None = None) -> None:
         self._here = here
         self._job = job
         self._incoming = incoming
-        self._forgiving = forgiving
+        self._sender = sender
+        self._part = part
         self.sink: Sink | None = None  # what is dropped on a failure
 
     async def __aenter__(self) -> Self:
@@ -243,38 +270,72 @@ class Reception:
     ) -> None:
         if error is None:
             return
-        reason = self._reason(error)
-        stays_open = isinstance(error, Conflict) or (self._forgiving and isinstance(error, UploadBroken))
         if not isinstance(error, Exception):  # the process goes down: at once, nothing waits for threads any more
-            self._give_up(reason)
-            self._drop()
-            return
-        # The reason is stored first, before a run that reads the data stumbles over its end.
-        told = stays_open or await in_thread(self._here, self._give_up, reason)
-        await in_thread(self._here, self._drop)
-        if not told:  # where the disk is full, the data just dropped was in the way of the reason
-            await in_thread(self._here, self._give_up, reason)
-        if isinstance(error, UploadBroken) and not isinstance(error, ClientGone):
-            raise InvalidRequest(reason) from error
+            with suppress(ScorelineError):
+                self._interrupt(f"the API server went down after {self._incoming.received} bytes")
+            self._leave()
+        elif isinstance(error, UploadBroken):
+            await in_thread(self._here, self._leave)
+            with suppress(ScorelineError):  # then a watch will do it
+                trouble = str(error)
+                await in_thread(self._here, patiently, lambda: self._interrupt(trouble), lambda: None, _PATIENCE)
+            if not isinstance(error, ClientGone):
+                grace = self._here.settings.upload_grace_seconds
+                raise InvalidRequest(
+                    f"Receiving the upload failed: {error}; send all of it again within {grace:g} s, or with a new job."
+                ) from error
+        elif isinstance(error, uploading.Replaced):
+            await in_thread(self._here, self._leave)
+        elif isinstance(error, Conflict) and not isinstance(error, OtherBytes):
+            await in_thread(self._here, self._refuse)
+        else:
+            await self._end(self._reason(error))
 
-    def _reason(self, error: BaseException) -> str:
-        if isinstance(error, UploadBroken):
-            return f"Receiving the upload failed: {error}; create the job again and send all of the data."
+    async def _end(self, reason: str) -> None:
+        # The reason is stored first, before a run that reads the data stumbles over its end.
+        ended = await in_thread(self._here, self._give_up, reason)
+        await in_thread(self._here, self._drop)
+        if not ended:  # where the disk is full, the data just dropped was in the way of the reason
+            await in_thread(self._here, self._give_up, reason)
+
+    def _reason(self, error: Exception) -> str:
         if isinstance(error, ScorelineError):
             return error.message
-        if isinstance(error, Exception):
-            return "Receiving the upload failed inside Scoreline: its log says more."
-        received = self._incoming.received
-        return f"Receiving the upload failed: the API server went down after {received} bytes; create the job again."
+        return "Receiving the upload failed inside Scoreline: its log says more."
+
+    def _interrupt(self, trouble: str) -> None:
+        """Let the job wait for the data again. Raises StoreError."""
+        whole = self._part is None
+        uploading.interrupted(
+            self._here.store,
+            self._job.id,
+            trouble if whole else f"part {self._part} broke off ({trouble})",
+            sender=self._sender,
+            received=self._incoming.received if whole else None,
+        )
 
     def _give_up(self, reason: str) -> bool:
         """Abort the job unless it is over. False with a database that is away: then the worker's watch will do it."""
-        before = self._job.upload_bytes if self._job.spec.multipart else 0
-        received = before + self._incoming.received
+        whole = self._part is None
+        received = (0 if whole else self._job.upload_bytes) + self._incoming.received
         with suppress(ScorelineError):
-            service.upload_broken(self._here.store, self._job.id, reason, received=received)
+            uploading.broken(
+                self._here.store, self._job.id, reason, received=received, sender=self._sender if whole else None
+            )
             return True
         return False
+
+    def _refuse(self) -> None:
+        """Drop a part that is not taken: the job has it, and goes on; this request does nothing more for it."""
+        self._drop()
+        with suppress(ScorelineError):  # then its process is watched for longer than need be
+            uploading.part_done(self._here.store, self._job.id, self._job.upload_bytes, self._sender)
+
+    def _leave(self) -> None:
+        """Stop writing; what came may be needed to compare with what comes again."""
+        if self.sink is not None:
+            with suppress(SpoolError):
+                self.sink.close()
 
     def _drop(self) -> None:
         if self.sink is not None:

@@ -1,4 +1,4 @@
-"""The folder in which models lie while they are received."""
+"""The folder in which models and datasets lie while they are received."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from scoreline.jobs.presence import Presence
 from scoreline.registry.tree import disk_errors
 from scoreline.settings import Settings
 
 _ABANDONED_SECONDS = 86_400.0
+_PREFIX = "upload-"
 
 
 def scratch_of(settings: Settings) -> Path:
@@ -19,17 +21,18 @@ def scratch_of(settings: Settings) -> Path:
     return settings.data_dir / "scratch"
 
 
-def new_folder(scratch: Path) -> Path:
-    """Return a new folder in it. Raises SpoolFull, SpoolError."""
+def new_folder(scratch: Path, sender: str) -> Path:
+    """Return a new folder in it for a request. Raises SpoolFull, SpoolError."""
     with disk_errors():
         scratch.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix="upload-", dir=scratch))
+        return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{sender}-", dir=scratch))
 
 
-def sweep(settings: Settings) -> None:
-    """Delete what killed processes left in the folder for models that are received; trouble is left for next time."""
+def sweep(settings: Settings, presence: Presence) -> None:
+    """Delete what killed processes left in the folder; trouble is left for next time."""
     limit = time.time() - _ABANDONED_SECONDS
     with suppress(OSError):
         for folder in scratch_of(settings).iterdir():
-            if folder.stat().st_mtime < limit:
+            sender = folder.name.removeprefix(_PREFIX).rpartition("-")[0]
+            if folder.stat().st_mtime < limit or (sender and presence.gone(sender)):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -15,14 +15,15 @@ from fastapi import FastAPI
 
 from scoreline import logs
 from scoreline.api.app import create_app
-from scoreline.api.protocol import Protocol
+from scoreline.connection import Protocol
 from scoreline.errors import SetupError
 from scoreline.settings import Settings
-from scoreline.spool import open_spool
+from scoreline.spool import spool_of
 from scoreline.store import Store
 
 _GRACE_SECONDS = 5  # for requests under way when the process goes down
 _KEEP_ALIVE_SECONDS = 30
+_SPOOL_SECONDS = 60.0  # that clients wait for a spool that does not answer
 _BACKLOG = 512
 # What uvicorn says about a connection that is broken on purpose, or ended at the end of the grace.
 _ON_PURPOSE = ("ASGI callable returned without", "Cancel %s running", "Exception in ASGI application")
@@ -44,7 +45,8 @@ def serve(
     store = Store(settings.store_url)
     try:
         store.migrate()
-        spool = open_spool(settings.spool_dir, min_free=settings.min_free_bytes)
+        spool = spool_of(settings, patience=min(settings.patience_seconds, _SPOOL_SECONDS))
+        spool.check()
         serve_app(create_app(settings, store, spool), settings.host, settings.port, stop=stop, ready=ready)
     finally:
         store.dispose()
@@ -62,7 +64,7 @@ def serve_app(
     _quieten()
     with _listen(host, port) as listener:
         server = _Server(_config(app), stop or threading.Event(), app.state.installation.closing)
-        server.on_ready = lambda: _say_ready(host, listener, ready)
+        server.on_ready = lambda: _say_ready(app, host, listener, ready)
         server.run(sockets=[listener])
 
 
@@ -131,9 +133,11 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from exc
 
 
-def _say_ready(host: str, listener: socket.socket, ready: Callable[[str], None] | None) -> None:
+def _say_ready(app: FastAPI, host: str, listener: socket.socket, ready: Callable[[str], None] | None) -> None:
     port = listener.getsockname()[1]
-    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    app.state.installation.presence.answers_at(place)
+    address = f"http://{place}"
     _log.info("the API answers at %s", address)
     if ready is not None:
         ready(address)

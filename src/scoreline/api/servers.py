@@ -11,7 +11,7 @@ from scoreline.api.calls import Called, body_of, documented, query_of
 from scoreline.api.contract import answer
 from scoreline.api.jsonio import JsonResponse
 from scoreline.api.paging import page_out_of
-from scoreline.api.wire import answers
+from scoreline.api.wire import answers, deployment_answers
 from scoreline.api.wire.base import Paging
 from scoreline.api.wire.servers import NewEnvironment, environment_document, server_document
 from scoreline.jobs import load
@@ -22,7 +22,7 @@ router = APIRouter(tags=["prediction servers"])
 
 @router.get(
     "/predictionServers/",
-    responses=answer(answers.Page[answers.PredictionServer]),
+    responses=answer(answers.Page[deployment_answers.PredictionServer]),
     openapi_extra=documented(query=Paging),
 )
 def list_servers(call: Called, query: Annotated[Paging, Depends(query_of(Paging))]) -> Response:
@@ -37,7 +37,7 @@ def list_servers(call: Called, query: Annotated[Paging, Depends(query_of(Paging)
 
 @router.get(
     "/predictionEnvironments/",
-    responses=answer(answers.Page[answers.Environment]),
+    responses=answer(answers.Page[deployment_answers.Environment]),
     openapi_extra=documented(query=Paging),
 )
 def list_environments(call: Called, query: Annotated[Paging, Depends(query_of(Paging))]) -> Response:
@@ -51,7 +51,7 @@ def list_environments(call: Called, query: Annotated[Paging, Depends(query_of(Pa
 @router.post(
     "/predictionEnvironments/",
     status_code=201,
-    responses=answer(answers.Environment, 201),
+    responses=answer(deployment_answers.Environment, 201),
     openapi_extra=documented(body=NewEnvironment),
 )
 def create_environment(call: Called, body: Annotated[NewEnvironment, Depends(body_of(NewEnvironment))]) -> Response:
@@ -68,7 +68,7 @@ def create_environment(call: Called, body: Annotated[NewEnvironment, Depends(bod
     return JsonResponse(environment_document(made, call.caller), 201)
 
 
-@router.get("/predictionEnvironments/{environment_id}/", responses=answer(answers.Environment))
+@router.get("/predictionEnvironments/{environment_id}/", responses=answer(deployment_answers.Environment))
 def get_environment(call: Called, environment_id: str) -> Response:
     """Return one prediction environment."""
     found = environments.get(call.store, call.caller, environment_id)

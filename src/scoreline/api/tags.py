@@ -11,8 +11,8 @@ from starlette.responses import Response
 from scoreline.api.calls import Called, body_of, documented
 from scoreline.api.contract import answer
 from scoreline.api.jsonio import JsonResponse
-from scoreline.api.wire.answers import Tag
 from scoreline.api.wire.base import Wire
+from scoreline.api.wire.deployment_answers import Tag
 from scoreline.registry import tags
 
 router = APIRouter(prefix="/deployments/{deployment_id}/tags", tags=["deployments"])

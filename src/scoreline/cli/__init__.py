@@ -8,6 +8,7 @@ admin    tokens and users, on the store itself
 
 from __future__ import annotations
 
+import signal
 import sys
 
 
@@ -18,6 +19,21 @@ def main() -> None:
 
         print(f"scoreline {__version__}")  # noqa: T201 -- the answer
         return
-    from scoreline.cli.app import run  # noqa: PLC0415 -- as above
+    try:
+        from scoreline.cli.app import run  # noqa: PLC0415 -- as above
 
-    sys.exit(run())
+        code = run()
+    except BaseException as error:
+        if not _is_interrupt(error):
+            raise
+        # Ctrl-C while things are loaded: there is no trace worth showing.
+        print("Error: Interrupted.", file=sys.stderr)  # noqa: T201 -- what shows errors may not be there yet
+        code = 128 + signal.SIGINT
+    sys.exit(code)
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether this is a Ctrl-C; Python wraps one that comes while a class is made in an error of its own."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__
+    return error is not None

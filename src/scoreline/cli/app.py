@@ -11,7 +11,20 @@ from typing import Annotated
 import typer
 
 from scoreline import __version__
-from scoreline.cli import admin, deploy, deployments, jobs, parts, score, secrets, serve
+from scoreline.cli import (
+    admin,
+    apply,
+    credentials,
+    datasets,
+    definitions,
+    deploy,
+    deployments,
+    jobs,
+    parts,
+    score,
+    secrets,
+    serve,
+)
 from scoreline.cli.output import show_error
 from scoreline.errors import ScorelineError, one_line
 
@@ -33,6 +46,10 @@ app.command("deploy", rich_help_panel="Models and scoring")(deploy.deploy)
 app.command("score", rich_help_panel="Models and scoring")(score.score)
 app.add_typer(deployments.app, name="deployments", rich_help_panel="Models and scoring")
 app.add_typer(jobs.app, name="jobs", rich_help_panel="Models and scoring")
+app.add_typer(definitions.app, name="definitions", rich_help_panel="Models and scoring")
+app.command("apply", rich_help_panel="Models and scoring")(apply.apply)
+app.add_typer(datasets.app, name="datasets", rich_help_panel="Models and scoring")
+app.add_typer(credentials.app, name="credentials", rich_help_panel="Models and scoring")
 app.add_typer(admin.tokens_app, name="token", rich_help_panel="Administration")
 app.add_typer(admin.users_app, name="user", rich_help_panel="Administration")
 app.add_typer(secrets.app, name="secrets", rich_help_panel="Administration")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _PREFIX = "/api/v2/"
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 60.0
+_EVENT_SECONDS = 45.0  # a stream of events says something every 15
 _QUIET_SECONDS = 660.0  # longest silence of a download or after an upload: a job may wait in line
 _ERRORS: dict[int, type[ScorelineError]] = {
     401: NotAuthenticated,
@@ -108,7 +110,7 @@ class Api:
             path,
             content=body,
             headers=headers,
-            timeout=self._patient(),
+            timeout=self._silent_for(_QUIET_SECONDS),
             params=_query(query),
         )
 
@@ -117,12 +119,33 @@ class Api:
         """Yield a body as pieces, as they come. Raises as `get`; a body that breaks off is ServerUnavailable."""
         with (
             self._words(),
-            self._http.stream("GET", self._address(path), timeout=self._patient()) as response,
+            self._http.stream("GET", self._address(path), timeout=self._silent_for(_QUIET_SECONDS)) as response,
         ):
             if response.status_code != 200:
                 response.read()
                 self._check(response)
             yield response.iter_raw(1 << 20)
+
+    def events(self, path: str, last: str = "") -> Iterator[tuple[str, JsonObject]]:
+        """Yield the id and the document of each event of a stream, to its end. last: the id of the last one that came.
+
+        Raises as `get`; NotFound for what is no stream of events.
+        """
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
+        timeout = self._silent_for(_EVENT_SECONDS)
+        with (
+            self._words(),
+            self._http.stream("GET", self._address(path), headers=headers, timeout=timeout) as response,
+        ):
+            if response.status_code != 200:
+                response.read()
+                self._check(response)
+                return  # nothing more will come
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                raise NotFound(f"{self.url} has no stream of events at {response.url.path}.")
+            for event in self._source(response):
+                if event.data:
+                    yield event.id, self._object(event.data)
 
     def pages(self, path: str, **query: Any) -> Iterator[JsonObject]:
         """Yield the entries of a list, page after page. Raises as `get`."""
@@ -139,8 +162,11 @@ class Api:
             self._check(response)
         if not response.content:
             return {}
+        return self._object(response.text)
+
+    def _object(self, text: str) -> JsonObject:
         try:
-            document = response.json()
+            document = json.loads(text)
         except ValueError:
             document = None
         if not isinstance(document, dict):
@@ -161,10 +187,16 @@ class Api:
         return path if path.startswith(("http://", "https://")) else f"{self.url}{_PREFIX}{path}"
 
     @staticmethod
-    def _patient() -> httpx2.Timeout:
+    def _silent_for(seconds: float) -> httpx2.Timeout:
         import httpx2  # noqa: PLC0415 -- start-up time
 
-        return httpx2.Timeout(_QUIET_SECONDS, connect=_CONNECT_SECONDS)
+        return httpx2.Timeout(seconds, connect=_CONNECT_SECONDS)
+
+    @staticmethod
+    def _source(response: httpx2.Response) -> httpx2.EventSource:
+        import httpx2  # noqa: PLC0415 -- start-up time
+
+        return httpx2.EventSource(response)
 
     @contextmanager
     def _words(self) -> Iterator[None]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Annotated
 
 import typer
 
-from scoreline.cli import options
+from scoreline.cli import definitions, options
 from scoreline.cli.client import Api
 from scoreline.cli.output import moment, show_json, show_note, show_table
 from scoreline.types import JsonObject
@@ -24,6 +25,9 @@ def list_jobs(
         typer.Option(metavar="STATE", help=f"Only in this state: {', '.join(_STATES)}. May be given again."),
     ] = None,
     deployment: Annotated[str | None, typer.Option(metavar="ID_OR_NAME", help="Only of this deployment.")] = None,
+    definition: Annotated[
+        str | None, typer.Option(metavar="ID_OR_NAME", help="Only those made from this job definition.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
     json: options.Json = False,
     url: options.Url = options.DEFAULT_URL,
@@ -35,7 +39,9 @@ def list_jobs(
     with Api(url, token) as api:
         wanted = None if deployment is None else find_deployment(api, deployment)
         states = [state.upper() for state in status] if status else None
-        found = api.get("batchPredictions/", limit=limit, status=states, deploymentId=wanted)["data"]
+        origin = None if definition is None else definitions.find(api, definition)["id"]
+        query = {"status": states, "deploymentId": wanted, "batchPredictionJobDefinitionId": origin}
+        found = api.get("batchPredictions/", limit=limit, **query)["data"]
     if json:
         show_json(found)
         return
@@ -63,10 +69,15 @@ def show(
     """Show one job."""
     with Api(url, token) as api:
         job = api.get(f"batchPredictions/{job_id}/")
+        shared = job.get("partitions", 1) > 1
+        parts = api.get(f"batchPredictions/{job_id}/partitions/")["data"] if shared and not json else []
     if json:
         show_json(job)
         return
-    for name, value in _facts(job):
+    facts = _facts(job)
+    if parts:
+        facts.append(("partitions", _partitions(parts)))
+    for name, value in facts:
         typer.echo(f"{name + ':':<12}{value}")
 
 
@@ -110,6 +121,50 @@ def logs(job_id: JobId, url: options.Url = options.DEFAULT_URL, token: options.A
 
 
 @app.command()
+def watch(job_id: JobId, url: options.Url = options.DEFAULT_URL, token: options.ApiToken = None) -> None:
+    """Print a job's log as it grows, until the job is over; the exit code is 1 if it was aborted."""
+    from scoreline.cli import following  # noqa: PLC0415 -- start-up time
+    from scoreline.cli.progress import open_view  # noqa: PLC0415 -- as above
+
+    with Api(url, token) as api:
+        job = api.get(f"batchPredictions/{job_id}/")
+        with open_view(quiet=False) as view:
+            for job in following.follow(api, job_id, threading.Event()):
+                for line in job["logs"]:
+                    typer.echo(line)
+                following.show(view, job)
+    if job["status"] == "ABORTED":
+        raise typer.Exit(1)
+
+
+@app.command()
+def webhooks(
+    job_id: JobId, json: options.Json = False, url: options.Url = options.DEFAULT_URL, token: options.ApiToken = None
+) -> None:
+    """Show what a job's webhooks were told, or are still to be told."""
+    with Api(url, token) as api:
+        found = api.get(f"batchPredictions/{job_id}/webhooks/")["data"]
+    if json:
+        show_json(found)
+        return
+    columns = ("WEBHOOK", "EVENT", "STATE", "TRIES", "DUE", "LAST")
+    show_table(
+        columns,
+        (
+            (
+                one["url"],
+                one["event"],
+                one["state"],
+                one["tries"],
+                moment(one["due"]),
+                one["trouble"] or (one["status"] and f"status {one['status']}"),
+            )
+            for one in found
+        ),
+    )
+
+
+@app.command()
 def download(
     job_id: JobId,
     output: Annotated[str, typer.Option("-o", "--output", help="The file to write; - is standard output.")],
@@ -144,6 +199,16 @@ def errors(
         fetch_errors(api, api.get(f"batchPredictions/{job_id}/"), output)
 
 
+def _partitions(parts: list[JsonObject]) -> str:
+    """Say how far the parts of a job are, and which workers score some of them ahead."""
+    states = [part["state"] for part in parts]
+    text = f"{len(parts)}: {states.count('taken')} begun or written"
+    if states.count("scored"):
+        text += f", {states.count('scored')} scored before their turn"
+    ahead = [f"{part['partition']} by {part['worker']}" for part in parts if part["state"] == "ahead"]
+    return f"{text}, being scored: {', '.join(ahead)}" if ahead else text
+
+
 def _facts(job: JsonObject) -> list[tuple[str, object]]:
     spec = job["jobSpec"]
     rows = f"{job['scoredRows']:,} scored, {job['failedRows']:,} failed, {job['skippedRows']:,} skipped"
@@ -161,6 +226,9 @@ def _facts(job: JsonObject) -> list[tuple[str, object]]:
         ("from", spec["intakeSettings"]["type"]),
         ("to", spec["outputSettings"]["type"]),
     ]
+    facts += [(name.rpartition(".")[2], value) for name, value in job.get("rendered", {}).items()]
+    if job.get("batchPredictionJobDefinition"):
+        facts.append(("definition", job["batchPredictionJobDefinition"]["name"]))
     if job.get("queuePosition") is not None:
         facts.insert(3, ("ahead", f"{job['queuePosition']} jobs"))
     return facts

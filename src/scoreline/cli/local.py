@@ -14,15 +14,18 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
+from scoreline import urls
 from scoreline.cli import options
 from scoreline.cli.model_options import ModelWords
 from scoreline.cli.output import show_note
+from scoreline.cli.places import Place
 from scoreline.cli.progress import View, open_view, show_result
-from scoreline.cli.score_words import STREAM, ScoreWords
-from scoreline.errors import NotFound, RunStopped
-from scoreline.jobs import fitting, plans
+from scoreline.cli.score_words import ScoreWords
+from scoreline.errors import InvalidRequest, NotFound, RunStopped
+from scoreline.jobs import fitting, plans, storage, web
 from scoreline.jobs.spec import JobSpec
 from scoreline.jobs.target import Target
+from scoreline.rows import forms
 from scoreline.types import JsonObject, ModelInfo, Range, RunTicket, ServerAddress, Snapshot
 
 _THRESHOLD = 0.5
@@ -32,14 +35,14 @@ def score(
     path: Path,
     about: ModelWords,
     words: ScoreWords,
-    source: str,
-    output: str,
+    source: Place,
+    output: Place,
     *,
     errors: str | None = None,
     trusted: bool = False,
     quiet: bool = False,
 ) -> JsonObject:
-    """Score a file; return what was done. `errors`: the file that lists the failed rows.
+    """Score a file or an object; return what was done. `errors`: the file that lists the failed rows.
 
     Raises what the run raises; after Ctrl-C no half file stays.
     """
@@ -59,7 +62,7 @@ def score(
             if errors is not None:
                 ticket = replace(ticket, errors_file={"type": "filesystem", "path": errors})
             view.state("scoring")
-            watcher = _Watcher(view, _size(source), stop)
+            watcher = _Watcher(view, stop)
             try:
                 summary = run_ticket(ticket, MemoryLedger(), watcher, scorer=InProcessScorer(model))
             except RunStopped as error:
@@ -67,15 +70,38 @@ def score(
     for warning in summary.warnings:
         show_note(warning)
     counts, seconds = summary.counts, time.monotonic() - begun
-    show_result(counts.read, counts.failed, seconds, output, quiet=quiet, rows_explained=words.include_status)
+    show_result(counts.read, counts.failed, seconds, output.shown, quiet=quiet, rows_explained=words.include_status)
     return {
-        "output": output,
+        "output": output.shown,
         "rows": counts.read,
         "scoredRows": counts.scored,
         "failedRows": counts.failed,
         "seconds": round(seconds, 3),
         "warnings": list(summary.warnings),
     }
+
+
+def plan(
+    path: Path, about: ModelWords, words: ScoreWords, source: Place, output: Place, *, trusted: bool = False
+) -> JsonObject:
+    """Return what scoring would do, by the first rows of a file or an object; see `jobs.planning.document`."""
+    from scoreline import models  # noqa: PLC0415 -- start-up time of the other commands
+    from scoreline.engines import preview_ticket  # noqa: PLC0415 -- as above
+    from scoreline.jobs import planning  # noqa: PLC0415 -- as above
+    from scoreline.scorers.inprocess import InProcessScorer  # noqa: PLC0415 -- as above
+
+    if not path.exists():
+        raise NotFound(f"There is no model {path}.")
+    model = models.load(path, trusted=trusted)
+    with _interruptible() as stop, tempfile.TemporaryDirectory(prefix="scoreline-") as scratch:
+        ticket = _ticket(words, _target(path, about, model.info), source, output, scratch)
+
+        def check() -> None:
+            if stop.is_set():
+                raise KeyboardInterrupt
+
+        found = preview_ticket(ticket, check, scorer=InProcessScorer(model))
+    return planning.document(found, ticket.pace.concurrency)
 
 
 def _target(path: Path, about: ModelWords, info: ModelInfo) -> Target:
@@ -97,7 +123,7 @@ def _target(path: Path, about: ModelWords, info: ModelInfo) -> Target:
     )
 
 
-def _ticket(words: ScoreWords, target: Target, source: str, output: str, scratch: str) -> RunTicket:
+def _ticket(words: ScoreWords, target: Target, source: Place, output: Place, scratch: str) -> RunTicket:
     spec = JobSpec.from_document({"numConcurrent": _cores(), **words.document()})
     fitting.check_target(spec, target)
     settings = options.settings()
@@ -105,8 +131,8 @@ def _ticket(words: ScoreWords, target: Target, source: str, output: str, scratch
         job_id=secrets.token_hex(4),
         fence=1,
         part=Range(),
-        intake={"type": "filesystem", "path": source},
-        output={"type": "filesystem", "path": output},
+        intake=_settings(source, "intake"),
+        output=_settings(output, "output"),
         dialect=spec.csv.dialect,
         plan=plans.scoring(spec, target),
         pace=plans.pace(spec),
@@ -114,21 +140,36 @@ def _ticket(words: ScoreWords, target: Target, source: str, output: str, scratch
         server=ServerAddress("", "", ""),
         spool=scratch,
         package_hash="",
-        limits=plans.limits(settings),
+        limits=plans.limits(settings, kept=False),
     )
+
+
+def _settings(place: Place, side: str) -> JsonObject:
+    """Return an adapter's settings. A store is reached as the person at the terminal, who has the keys."""
+    settings = place.settings()
+    if settings is None:
+        return {"type": "filesystem", "path": place.text, **forms.by_name(place.text)}
+    if place.credential is not None:
+        raise InvalidRequest("Credentials are stored at a server: with --model your own environment has the keys.")
+    field = f"{side}Settings"
+    if settings["type"] == urls.HTTP:
+        web.check(settings, field, side)
+        return settings
+    storage.check(settings, field, side)
+    return {**settings, "ambient": True}
 
 
 class _Watcher:
     """The run's link to the person at the terminal."""
 
-    def __init__(self, view: View, size: int | None, stop: threading.Event) -> None:
+    def __init__(self, view: View, stop: threading.Event) -> None:
         self._view = view
-        self._size = size
         self._stop = stop
 
     def report(self, snapshot: Snapshot) -> None:
         """Move the bar."""
-        share = None if self._size is None else min(1.0, snapshot.bytes_in / max(self._size, 1))
+        size = snapshot.bytes_total
+        share = None if size is None else min(1.0, snapshot.bytes_in / max(size, 1))
         self._view.update(snapshot.counts.read, share)
 
     def log(self, message: str) -> None:
@@ -157,11 +198,6 @@ def _interruptible() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _size(source: str) -> int | None:
-    path = Path(source)
-    return path.stat().st_size if source != STREAM and path.is_file() else None
 
 
 def _cores() -> int:

@@ -102,6 +102,15 @@ def predictor(
     )
 
 
+def load() -> None:
+    """Load what a server needs before it can start its parts."""
+    from scoreline import access  # noqa: F401, PLC0415 -- start-up time of the other commands
+    from scoreline.access import vault  # noqa: F401, PLC0415 -- as above
+    from scoreline.cli import supervisor  # noqa: F401, PLC0415 -- as above
+    from scoreline.registry import servers  # noqa: F401, PLC0415 -- as above
+    from scoreline.store import migrate  # noqa: F401, PLC0415 -- as above
+
+
 def prepare(settings: Settings) -> None:
     """Bring the database up to date; at the first start make master key and first admin, whose token is shown."""
     from scoreline import access  # noqa: PLC0415 -- start-up time

@@ -10,13 +10,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Self
 
+from scoreline.cli import credentials
 from scoreline.cli.client import Api
+from scoreline.cli.following import FINAL, follow, show
 from scoreline.cli.output import show_note
 from scoreline.cli.progress import View, open_view, show_result
 from scoreline.cli.target import Target
@@ -32,41 +34,49 @@ from scoreline.errors import (
 from scoreline.types import JsonObject
 
 if TYPE_CHECKING:
+    from scoreline.cli.places import Place
     from scoreline.cli.score_words import ScoreWords
 
 _STREAM = "-"
 _ID = re.compile(r"[0-9a-f]{24}")
 _BLOCK_BYTES = 1 << 20
 _LOOK_SECONDS = 0.5
+_WAIT_SECONDS = 2.0  # between two looks at a job whose events are followed
 _TRIES = 8
 _LONGEST_PAUSE = 5.0
 _END_SECONDS = 30.0
 _WARNING = "Warning: "  # lines of a job's log that tell a person to look begin so
 _JOIN_SECONDS = 1.0
-_FINAL = ("COMPLETED", "ABORTED")
 
 
 def score(
     api: Api,
     deployment: str,
     words: ScoreWords,
-    source: str,
-    output: str,
+    source: Place,
+    output: Place,
     *,
     errors: str | None = None,
     quiet: bool = False,
 ) -> JsonObject:
-    """Score a file; return what was done. `errors`: where the failed rows are listed, also of a job that was aborted.
+    """Score a file or an object; return what was done.
 
-    Raises what the server refuses, SourceError, OutputError, and ScorelineError with the job's own reason when it was
-    aborted. Whatever ends it early, Ctrl-C included, aborts the job and leaves no half file.
+    errors: where the failed rows are listed, also of a job that was aborted. Raises what the server refuses,
+    SourceError, OutputError, and ScorelineError with the job's own reason when it was aborted. Whatever ends it early,
+    Ctrl-C included, aborts the job and leaves no half file.
     """
     begun = time.monotonic()
+    ends = {"intakeSettings": stored(api, source), "outputSettings": stored(api, output)}
+    given = {name: settings for name, settings in ends.items() if settings is not None}
+
+    def body() -> JsonObject:
+        return {"deploymentId": find_deployment(api, deployment), **words.document(), **given}
+
     done = run(
         api,
-        lambda: {"deploymentId": find_deployment(api, deployment), **words.document()},
-        source,
-        output,
+        body,
+        None if "intakeSettings" in given else source.text,
+        None if "outputSettings" in given else output.text,
         quiet=quiet,
         errors=errors,
     )
@@ -75,10 +85,10 @@ def score(
             show_note(line.removeprefix(_WARNING))
     rows = done["scoredRows"] + done["failedRows"]
     seconds = time.monotonic() - begun
-    show_result(rows, done["failedRows"], seconds, output, quiet=quiet, rows_explained=words.include_status)
+    show_result(rows, done["failedRows"], seconds, output.shown, quiet=quiet, rows_explained=words.include_status)
     return {
         "job": done["id"],
-        "output": output,
+        "output": output.shown,
         "rows": rows,
         "scoredRows": done["scoredRows"],
         "failedRows": done["failedRows"],
@@ -87,20 +97,44 @@ def score(
 
 
 def run(
-    api: Api, body: Callable[[], JsonObject], source: str, output: str, *, quiet: bool, errors: str | None = None
+    api: Api,
+    body: Callable[[], JsonObject],
+    source: str | None,
+    output: str | None,
+    *,
+    quiet: bool,
+    errors: str | None = None,
+    path: str = "batchPredictions/",
 ) -> JsonObject:
-    """Do a job over a file; return its last document. `body` is asked once the file is open. Raises as `score`."""
-    with _Source(source) as data, open_view(quiet=quiet) as view, _term_interrupts():
+    """Do a job over a file; return its last document. `body` is asked once the file is open. Raises as `score`.
+
+    source, output: None where the server itself reads or writes; then the job's id is told first. path: where the body
+    is sent to.
+    """
+    with ExitStack() as stack:
+        data = None if source is None else stack.enter_context(Source(source))
         document = body()
-        target = Target(output)
-        try:
-            job = api.post("batchPredictions/", document)
-            with _listing(api, job, errors):
-                done = _Run(api, job, data, target, view).go()
+        target = None if output is None else Target(output)
+        if target is not None:
+            stack.callback(target.discard)
+        job = api.post(path, document)
+        if data is None or target is None:
+            show_note(f"Job {job['id']}")
+        view = stack.enter_context(open_view(quiet=quiet))
+        stack.enter_context(_term_interrupts())
+        with _listing(api, job, errors):
+            done = _Run(api, job, data, target, view).go()
+        if target is not None:
             target.finish()
-        finally:
-            target.discard()
     return done
+
+
+def stored(api: Api, place: Place) -> JsonObject | None:
+    """Return the settings of an object store, with the credential's id for its name; None for a file."""
+    settings = place.settings()
+    if settings is not None and "credentialId" in settings:
+        settings["credentialId"] = credentials.find(api, settings["credentialId"])["credentialId"]
+    return settings
 
 
 def find_deployment(api: Api, id_or_name: str) -> str:
@@ -163,19 +197,18 @@ def _listing(api: Api, job: JsonObject, errors: str | None) -> Iterator[None]:
 class _Run:
     """One job, from its upload to its last state."""
 
-    def __init__(self, api: Api, job: JsonObject, data: _Source, target: Target, view: View) -> None:
+    def __init__(self, api: Api, job: JsonObject, data: Source | None, target: Target | None, view: View) -> None:
         self._api = api
         self._id = str(job["id"])
         self._links = job["links"]
         self._data = data
         self._target = target
         self._view = view
-        self._over = threading.Event()
+        self._over, self._ended = threading.Event(), threading.Event()
         self._upload_error: ScorelineError | None = None
         self._given_up = False  # aborted because of that
-        self._threads = [
-            threading.Thread(target=work, name=work.__name__, daemon=True) for work in (self._upload, self._watch)
-        ]
+        works = [self._watch] if data is None else [self._upload, self._watch]
+        self._threads = [threading.Thread(target=work, name=work.__name__, daemon=True) for work in works]
 
     def go(self) -> JsonObject:
         """Upload and download at once; return the finished job's document."""
@@ -188,12 +221,16 @@ class _Run:
             raise
         finally:
             self._over.set()
-            self._data.close()
+            if self._data is not None:
+                self._data.close()
             self._join()
 
     def _finish(self) -> JsonObject:
         try:
-            fetch(self._api, self._links["download"], self._target)
+            if self._target is None:
+                self._wait()
+            else:
+                fetch(self._api, self._links["download"], self._target)
         except ScorelineError:
             # A job that was aborted has no download; its own reason says more than that.
             if self._job()["status"] != "ABORTED":
@@ -203,13 +240,29 @@ class _Run:
             raise self._reason(job)
         return job
 
+    def _wait(self) -> None:
+        """Wait until the job is over; a server that restarts meanwhile is waited for."""
+        heard = time.monotonic()
+        while True:
+            try:
+                if self._job()["status"] in FINAL:
+                    return
+                heard = time.monotonic()
+            except ServerUnavailable:
+                if time.monotonic() - heard > _END_SECONDS:
+                    raise
+            if self._ended.is_set():
+                time.sleep(_LOOK_SECONDS)
+            else:
+                self._ended.wait(_WAIT_SECONDS)
+
     def _final(self) -> JsonObject:
         """Return the job once it is over; a server that restarts just now is waited for."""
         deadline = time.monotonic() + _END_SECONDS
         while True:
             try:
                 job = self._job()
-                if job["status"] in _FINAL:
+                if job["status"] in FINAL:
                     return job
                 if time.monotonic() > deadline:
                     raise ScorelineError(f"Job {self._id} sent all its result, but stays {job['status']}: try again.")
@@ -227,6 +280,7 @@ class _Run:
         return ScorelineError(one_line(f"Job {self._id} was aborted: {job['statusDetails']}", 2000))
 
     def _upload(self) -> None:
+        assert self._data is not None
         try:
             self._api.upload(
                 "PUT", self._links["csvUpload"], self._data.blocks(), content_type="text/csv", length=self._data.size
@@ -255,12 +309,9 @@ class _Run:
             return
 
     def _watch(self) -> None:
-        while not self._over.wait(_LOOK_SECONDS):
-            with suppress(ScorelineError):
-                job = self._job()
-                ahead = job.get("queuePosition")
-                self._view.state(f"waiting, {ahead} ahead" if ahead else str(job["status"]).lower())
-                self._view.update(job["scoredRows"] + job["failedRows"], job["percentageCompleted"] / 100 or None)
+        for job in follow(self._api, self._id, self._over):
+            show(self._view, job)
+        self._ended.set()
 
     def _job(self) -> JsonObject:
         return self._api.get(f"batchPredictions/{self._id}/")
@@ -271,7 +322,7 @@ class _Run:
 
 
 @dataclass
-class _Source:
+class Source:
     """The file that is sent. size: its bytes when it was opened, None for a pipe."""
 
     path: str

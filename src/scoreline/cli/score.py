@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from scoreline.cli import model_options, options
-from scoreline.cli.score_words import ScoreWords
+from scoreline.cli.places import Place
+from scoreline.cli.score_words import STREAM, ScoreWords
+from scoreline.types import JsonObject
 
 _OUTPUT = "What the output holds"
 _CSV = "CSV and pace"
+_STORES = "Object stores and web servers"
 
 
 def score(
@@ -20,10 +23,14 @@ def score(
         str,
         typer.Argument(
             metavar="INPUT",
-            help="A CSV file with a header line, plain or packed with gzip or zstd; - is standard input.",
+            help="A CSV file with a header line, plain or packed with gzip or zstd; - is standard input. Or the URL of "
+            "an object: s3://, gs://, abfss://, https://ACCOUNT.blob.core.windows.net/. Or any https:// address.",
         ),
     ],
-    output: Annotated[str, typer.Option("-o", "--output", help="The file to write; - is standard output.")],
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", help="The file to write; - is standard output. Or a URL, as for INPUT."),
+    ] = None,
     deployment: Annotated[
         str | None, typer.Option("--deployment", metavar="ID_OR_NAME", help="Score with this deployment of a server.")
     ] = None,
@@ -82,6 +89,31 @@ def score(
         str | None,
         typer.Option(metavar="FILE", help="List the rows that failed here, with the reasons.", rich_help_panel=_OUTPUT),
     ] = None,
+    input_credential: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Stored credential that may read the input.", rich_help_panel=_STORES),
+    ] = None,
+    output_credential: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Stored credential that may write the output.", rich_help_panel=_STORES),
+    ] = None,
+    input_endpoint: Annotated[
+        str | None, typer.Option(metavar="URL", help="Store that the input is in.", rich_help_panel=_STORES)
+    ] = None,
+    output_endpoint: Annotated[
+        str | None, typer.Option(metavar="URL", help="Store that the output goes to.", rich_help_panel=_STORES)
+    ] = None,
+    input_header: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME:VALUE", help="Header for the web server of the input.", rich_help_panel=_STORES),
+    ] = None,
+    output_header: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME:VALUE", help="Header for the web server of the output.", rich_help_panel=_STORES),
+    ] = None,
+    output_method: Annotated[
+        str, typer.Option(metavar="PUT|POST", help="How a web server is sent the output.", rich_help_panel=_STORES)
+    ] = "PUT",
     target: model_options.Target = None,
     target_type: model_options.TargetKind = None,
     positive_class: model_options.PositiveClass = None,
@@ -89,6 +121,10 @@ def score(
     label_threshold: model_options.LabelThresholds = None,
     feature_type: model_options.FeatureTypes = None,
     trust: model_options.Trust = False,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Only tell what scoring would do, by the first rows; nothing is written."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     json: options.Json = False,
     url: options.Url = options.DEFAULT_URL,
@@ -115,24 +151,47 @@ def score(
         target, target_type, positive_class, class_labels, None, feature_type, label_threshold
     )
     _check_together(deployment, model, about, trust=trust, words=words)
-    if errors is not None and Path(errors).absolute() == Path(output).absolute():
+    if output is None and not plan:
+        raise typer.BadParameter("Give the file to write with -o, or --plan to see what would be written.")
+    begin = Place(source, input_credential, input_endpoint, tuple(input_header or ()))
+    end = Place(
+        output or STREAM, output_credential, output_endpoint, tuple(output_header or ()), output_method, written=True
+    )
+    if errors is not None and Path(errors).absolute() == Path(end.text).absolute():
         raise typer.BadParameter("Give --errors another file than --output.")
     if model is not None:
         _one_thread_a_call()
         options.tell_models(options.settings())
         from scoreline.cli import local  # noqa: PLC0415 -- start-up time of the other commands
 
-        result = local.score(model, about, words, source, output, errors=errors, trusted=trust, quiet=quiet or json)
+        if plan:
+            _show_plan(local.plan(model, about, words, begin, end, trusted=trust), json=json)
+        result = local.score(model, about, words, begin, end, errors=errors, trusted=trust, quiet=quiet or json)
     else:
+        from scoreline.cli import plan as plans  # noqa: PLC0415 -- start-up time of the other commands
         from scoreline.cli import remote  # noqa: PLC0415 -- start-up time of the other commands
         from scoreline.cli.client import Api  # noqa: PLC0415 -- as above
 
         with Api(url, token) as api:
-            result = remote.score(api, deployment or "", words, source, output, errors=errors, quiet=quiet or json)
+            if plan:
+                _show_plan(plans.ask(api, deployment or "", words, begin, end), json=json)
+            result = remote.score(api, deployment or "", words, begin, end, errors=errors, quiet=quiet or json)
     if json:
         from scoreline.cli.output import show_json  # noqa: PLC0415 -- start-up time of the other commands
 
         show_json(result)
+
+
+def _show_plan(document: JsonObject, *, json: bool) -> NoReturn:
+    """Show a plan, and end the command: with 1 when there are problems."""
+    from scoreline.cli import plan  # noqa: PLC0415 -- start-up time of the other commands
+    from scoreline.cli.output import show_json  # noqa: PLC0415 -- as above
+
+    if json:
+        show_json(document)
+    else:
+        plan.show(document)
+    raise typer.Exit(0 if document["ready"] else 1)
 
 
 def _one_thread_a_call() -> None:

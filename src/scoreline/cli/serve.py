@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import secrets
 import signal
 import socket
 import threading
-import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
 
-from scoreline import __version__
+from scoreline import __version__, faults
 from scoreline.cli import options, parts
 from scoreline.cli.output import show_note
 from scoreline.errors import SetupError, StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scoreline.cli.lock import FolderLock
     from scoreline.cli.logview import LogView
     from scoreline.cli.supervisor import Launch, Part, Supervisor
     from scoreline.settings import Settings
     from scoreline.store import Store
 
 _START_SECONDS = 60.0
-_PREDECESSOR_SECONDS = 15.0
+_AGAIN_SECONDS = 1.0
 _PREDICTOR = "default"
 # What a prediction server's process may know of this one's environment; secrets of the installation stay out.
 _HARMLESS = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "VIRTUAL_ENV")
@@ -54,14 +55,15 @@ def serve(
 
     with ExitStack() as stack:
         lock = stack.enter_context(FolderLock(settings.data_dir))
-        if lock.was_broken:
-            _wait_for_port(settings, stop)
+        parts.load()  # while the parts of an earlier server end
+        if not lock.take_over(stop):
+            return
         parts.prepare(settings)
         store = Store(settings.store_url)
         stack.callback(store.dispose)
         view = LogView(settings.data_dir / "logs", level=settings.log_level)
         stack.callback(view.close)
-        installation = _Installation(settings, store, view, stop, force)
+        installation = _Installation(settings, store, view, lock, stop, force)
         stack.callback(installation.stop)
         if installation.start():
             if ready_file is not None:
@@ -76,13 +78,22 @@ class _Installation:
     """The parts and how they hang together."""
 
     def __init__(
-        self, settings: Settings, store: Store, view: LogView, stop: threading.Event, force: threading.Event
+        self,
+        settings: Settings,
+        store: Store,
+        view: LogView,
+        lock: FolderLock,
+        stop: threading.Event,
+        force: threading.Event,
     ) -> None:
         from scoreline.cli.supervisor import Supervisor  # noqa: PLC0415 -- start-up time of the other commands
 
         self._settings = settings
         self._store = store
         self._view = view
+        self._lock = lock
+        self._stop = stop
+        self._returns: list[threading.Thread] = []
         self._supervisor: Supervisor = Supervisor(view, stop)
         self._supervisor.force = force
         self._worker_id = ""
@@ -92,23 +103,35 @@ class _Installation:
     def start(self) -> bool:
         """Start all parts, each when what it needs is there; False when told to stop meanwhile."""
         from scoreline import access  # noqa: PLC0415 -- start-up time of the other commands
-        from scoreline.cli.supervisor import Part  # noqa: PLC0415 -- as above
 
+        if self._lock.left is not None and self._lock.left.worker:
+            self._give_back(self._lock.left.worker)
         where = f"{socket.gethostname()}:{self._settings.data_dir.resolve()}"
         self._predictor_token = access.service_token(self._store, f"predictor of {where}"[-128:], ["predictor"])
-        add, view = self._supervisor.add, self._view
-        # The worker is first, so that it stops first and gives its jobs back while the others still answer.
-        add(Part("worker", self._worker, view, died=self._give_back, stop_seconds=15.0))
-        api = add(Part("api", self._api, view))
-        if not self._supervisor.wait(api.ready.is_set, _START_SECONDS, "The API did not start"):
-            return False
-        self.address = api.address or ""
-        predictor = add(Part("predictor", self._predictor, view))
-        return self._supervisor.wait(
-            lambda: predictor.ready.is_set() and self._registered(predictor),
-            _START_SECONDS,
-            "The prediction server did not start",
+        add = self._supervisor.add
+        api = add(self._part("api", self._api))
+        # All load their programs side by side where it is known beforehand where the API will answer.
+        self.address = self._address_to_be()
+        if not self.address:
+            if not self._supervisor.wait(api.ready.is_set, _START_SECONDS, "The API did not start"):
+                return False
+            self.address = api.address or ""
+        predictor = add(self._part("predictor", self._predictor))
+        # The worker stops first, so that it gives its jobs back while the others still answer.
+        worker = self._part("worker", self._worker, died=lambda: self._give_back(self._worker_id), stop_seconds=15.0)
+        add(worker, stops_first=True)
+        return self._supervisor.wait(api.ready.is_set, _START_SECONDS, "The API did not start") and (
+            self._supervisor.wait(
+                lambda: predictor.ready.is_set() and self._registered(predictor),
+                _START_SECONDS,
+                "The prediction server did not start",
+            )
         )
+
+    def _address_to_be(self) -> str:
+        """Return where the API will answer, "" where it may choose its port."""
+        host, port = self._settings.host, self._settings.port
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}" if port else ""
 
     def watch(self) -> None:
         """Keep all running until told to stop."""
@@ -117,6 +140,16 @@ class _Installation:
     def stop(self) -> None:
         """Stop all."""
         self._supervisor.stop()
+        for thread in self._returns:
+            thread.join(_AGAIN_SECONDS)
+
+    def _part(self, name: str, launch: Callable[[str | None], Launch], **more: Any) -> Part:
+        from scoreline.cli.supervisor import Part  # noqa: PLC0415 -- start-up time of the other commands
+
+        def started(pid: int) -> None:
+            self._lock.note(self._worker_id, pid)
+
+        return Part(name, launch, self._view, started=started, inherited=self._lock.descriptor, **more)
 
     def _api(self, before: str | None) -> Launch:
         settings = self._settings
@@ -125,6 +158,7 @@ class _Installation:
 
     def _worker(self, _before: str | None) -> Launch:
         self._worker_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._lock.note(self._worker_id)
         return self._launch("worker", **{parts.WORKER_ID: self._worker_id})
 
     def _launch(self, command: str, **more: str) -> Launch:
@@ -157,18 +191,30 @@ class _Installation:
             given["SCORELINE_DRUM"] = str(settings.drum.expanduser().absolute())
         if settings.predictor_url is not None:
             given["SCORELINE_PREDICTOR_URL"] = settings.predictor_url
-        return Launch(["predictor", "--name", _PREDICTOR], {**inherited(_HARMLESS), **given})
+        return Launch(["predictor", "--name", _PREDICTOR], {**inherited((*_HARMLESS, faults.VARIABLE)), **given})
 
-    def _give_back(self) -> None:
-        """Let others take the jobs of a worker that is dead for certain, without waiting for its leases to run out."""
+    def _give_back(self, worker_id: str) -> None:
+        """Let others take the jobs of a worker that is dead for certain, without waiting for its leases to run out.
+
+        Nobody waits for it: the database may be locked by another part that has to be killed first.
+        """
+        thread = threading.Thread(target=self._release, args=(worker_id,), name="leases", daemon=True)
+        self._returns = [each for each in self._returns if each.is_alive()] + [thread]
+        thread.start()
+
+    def _release(self, worker_id: str) -> None:
         from scoreline.jobs import lease  # noqa: PLC0415 -- start-up time of the other commands
 
-        try:
-            count = lease.release_owner(self._store, self._worker_id)
-        except StoreError as error:
-            self._view.say("leases of a dead worker stay until they run out", level="warning", cause=error.message)
-        else:
-            self._view.say("leases of a dead worker were given back", jobs=count)
+        while True:
+            try:
+                count = lease.release_owner(self._store, worker_id)
+            except StoreError as error:
+                self._view.say("leases of a dead worker stay for now", level="warning", cause=error.message)
+                if self._stop.wait(_AGAIN_SECONDS):
+                    return
+            else:
+                self._view.say("leases of a dead worker were given back", jobs=count)
+                return
 
     def _registered(self, predictor: Part) -> bool:
         """Return whether the API knows the prediction server, so that models can be deployed."""
@@ -194,21 +240,6 @@ def _handle_signals(stop: threading.Event, force: threading.Event) -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handle)
-
-
-def _wait_for_port(settings: Settings, stop: threading.Event) -> None:
-    """Wait for the children of a server that was killed: they end by themselves within seconds."""
-    deadline = time.monotonic() + _PREDECESSOR_SECONDS
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    while settings.port and time.monotonic() < deadline and not stop.is_set():
-        try:
-            socket.create_server((settings.host, settings.port), family=family).close()
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                return
-            time.sleep(0.1)
-        else:
-            return
 
 
 def _local(address: str) -> str:

@@ -1,4 +1,4 @@
-"""Parts as child processes: started, watched, started again when they die, stopped together."""
+"""Parts as child processes: started, watched, started again when they die or freeze, stopped together."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from scoreline.cli.lifeline import SUPERVISED
+from scoreline.cli.lifeline import BEAT, READY, SUPERVISED
 from scoreline.cli.logview import LogView
 from scoreline.errors import SetupError
 
 _LOOK_SECONDS = 0.1
-_STABLE_SECONDS = 10.0  # a part that lived so long is started again at once
-_FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 15.0
+_STABLE_SECONDS = 5.0  # a part that lived so long is started again at once
+_AT_ONCE = 3  # so often in a row, also one that did not: it was killed, or a fault passes
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 4.0  # with a start of some seconds, less than the ten in which all is to run again
+_SILENT_SECONDS = 5.0  # a part beats each second
+_FIRST_BEAT_SECONDS = 30.0  # a busy machine may take long to load a program
 _ERROR = "Error: "
 
 
@@ -34,8 +37,10 @@ class Part:
     """One part and its current process.
 
     launch: asked anew for every start, with the address the part had before (None the first time), so that it can ask
-    for the same port again. died: called once for every process that ended without being told to. stop_seconds: how
-    long the part may take to stop by itself.
+    for the same port again. started: called with the id of every new process. died: called once for every process that
+    ended without being told to, or had to be killed. stop_seconds: how long the part may take to stop by itself.
+    inherited: a file descriptor that its processes hold as long as they live. silent_seconds: one that does not beat
+    for so long is killed.
     """
 
     def __init__(
@@ -44,8 +49,11 @@ class Part:
         launch: Callable[[str | None], Launch],
         view: LogView,
         *,
+        started: Callable[[int], None] = lambda _: None,
         died: Callable[[], None] = lambda: None,
         stop_seconds: float = 8.0,
+        inherited: int | None = None,
+        silent_seconds: float = _SILENT_SECONDS,
     ) -> None:
         self.name = name
         self.ready = threading.Event()
@@ -53,12 +61,17 @@ class Part:
         self.last_error: str | None = None
         self._launch = launch
         self._view = view
+        self._started = started
         self._died = died
         self._stop_seconds = stop_seconds
+        self._inherited = () if inherited is None else (inherited,)
+        self._silent_seconds = silent_seconds
         self._process: subprocess.Popen[str] | None = None
         self._started_at = 0.0
         self._due_at = 0.0
         self._failures = 0
+        self._beats = 0
+        self._silence = _Silence()
 
     def start(self) -> None:
         """Start a process for the part."""
@@ -73,8 +86,11 @@ class Part:
             errors="replace",
             # Ctrl-C at the terminal reaches the supervisor alone, which stops the parts in their order.
             process_group=0,
+            pass_fds=self._inherited,
         )
         self._process, self._started_at = process, time.monotonic()
+        self._beats, self._silence = 0, _Silence()
+        self._started(process.pid)
         for read in (self._read_answers, self._read_log):
             threading.Thread(target=read, args=(process,), name=f"{self.name} output", daemon=True).start()
 
@@ -86,11 +102,13 @@ class Part:
             return None
         code = self._process.poll()
         if code is None:
+            self._end_if_frozen(self._process)
             return None
         self._forget_process()
         lived = time.monotonic() - self._started_at
         self._failures = 0 if lived >= _STABLE_SECONDS else self._failures + 1
-        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._failures) if self._failures else 0.0
+        more = self._failures - _AT_ONCE
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**more) if more > 0 else 0.0
         self._due_at = time.monotonic() + pause
         self._view.say(
             "part ended and is started again", level="warning", part=self.name, how=_how(code), pause_seconds=pause
@@ -111,6 +129,7 @@ class Part:
         except subprocess.TimeoutExpired:
             self._view.say("part does not stop and is killed", level="warning", part=self.name)
             self.kill()
+            self._died()
         self._forget_process()
 
     def kill(self) -> None:
@@ -124,6 +143,14 @@ class Part:
         """The process id, None while the part is down."""
         return None if self._process is None else self._process.pid
 
+    def _end_if_frozen(self, process: subprocess.Popen[str]) -> None:
+        """Kill a process that shows no life: what it holds, such as a lock on the database, stops the others, too."""
+        allowed = self._silent_seconds if self._beats else max(_FIRST_BEAT_SECONDS, self._silent_seconds)
+        if self._silence.seconds(self._beats) >= allowed:
+            self._view.say("part shows no life and is killed", level="warning", part=self.name, pid=process.pid)
+            self._silence = _Silence()
+            process.kill()  # its end is seen by the next look, or a later one
+
     def _forget_process(self) -> None:
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
@@ -133,12 +160,15 @@ class Part:
         assert process.stdout is not None
         with process.stdout as lines:
             for line in lines:
-                try:
-                    self.address = str(json.loads(line)["ready"])
-                except (ValueError, KeyError, TypeError):
-                    self._view.line(self.name, line.rstrip())
-                else:
+                said = _message(line)
+                if BEAT in said:
+                    if process is self._process:
+                        self._beats += 1
+                elif READY in said:
+                    self.address = str(said[READY])
                     self.ready.set()
+                else:
+                    self._view.line(self.name, line.rstrip())
 
     def _read_log(self, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None
@@ -151,8 +181,26 @@ class Part:
                     self._view.line(self.name, text)
 
 
+class _Silence:
+    """How long a part has been silent. Time in which nobody looked, because this process was stopped, hardly counts."""
+
+    def __init__(self) -> None:
+        self._beats = 0
+        self._silence = 0.0
+        self._looked = time.monotonic()
+
+    def seconds(self, beats: int) -> float:
+        """Take the number of beats heard so far; return the seconds since it last grew."""
+        moment = time.monotonic()
+        self._silence += min(moment - self._looked, 2 * _LOOK_SECONDS)
+        self._looked = moment
+        if beats != self._beats:
+            self._beats, self._silence = beats, 0.0
+        return self._silence
+
+
 class Supervisor:
-    """Keeps parts running until `stop` is set. Parts stop in the order in which they were added."""
+    """Keeps parts running until `stop` is set; then one part stops first, and the others together."""
 
     def __init__(self, view: LogView, stop: threading.Event) -> None:
         self._view = view
@@ -160,10 +208,10 @@ class Supervisor:
         self._parts: list[Part] = []
         self.force = threading.Event()
 
-    def add(self, part: Part) -> Part:
+    def add(self, part: Part, *, stops_first: bool = False) -> Part:
         """Start a part and look after it from now on."""
         part.start()
-        self._parts.append(part)
+        self._parts.insert(0 if stops_first else len(self._parts), part)
         return part
 
     def wait(self, reached: Callable[[], bool], seconds: float, what: str) -> bool:
@@ -177,7 +225,8 @@ class Supervisor:
                 return False
             for part in self._parts:
                 code = part.look()
-                if code is not None and not part.ready.is_set():
+                # One that was killed is simply started again.
+                if code is not None and code >= 0 and not part.ready.is_set():
                     time.sleep(_LOOK_SECONDS)  # its last words are still on their way
                     raise SetupError(part.last_error or f"The {part.name} does not start: it ended by {_how(code)}.")
             if time.monotonic() > deadline:
@@ -215,6 +264,14 @@ def inherited(names: Sequence[str]) -> dict[str, str]:
     return {
         name: value for name, value in os.environ.items() if name in names or name.upper().startswith(("LC_", "PYTHON"))
     }
+
+
+def _message(line: str) -> dict[str, object]:
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _how(code: int) -> str:

@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 
 import pyarrow as pa
 
-from scoreline import adapters, pipeline, redact, scorers
+from scoreline import adapters, pipeline, redact, scorers, urls
+from scoreline.credentials import NO_KEYS, RunKeys
 from scoreline.engines.pin import PinnedScorer
-from scoreline.errors import LostLease, ScorelineError, ShuttingDown, StoreError
-from scoreline.protocols import Ledger, Output, Progress, Scorer
+from scoreline.errors import LostLease, ScorelineError, ShuttingDown, SpoolAway, SpoolFull, StoreError
+from scoreline.protocols import Intake, Ledger, Output, Partitions, Progress, Queue, Scorer
 from scoreline.spool import open_spool
-from scoreline.types import Flush, JsonObject, RunTicket
+from scoreline.types import Counts, Flush, JsonObject, RunTicket
 
-# After these the run goes on elsewhere, or later: what it has written so far is still wanted.
-_GOES_ON = (LostLease, ShuttingDown, StoreError)
+# After these the run goes on elsewhere, or later: what it has written so far is still wanted. A spool that does not
+# answer has been waited for long enough: what is there is removed later, as that of a worker that died.
+_GOES_ON = (LostLease, ShuttingDown, StoreError, SpoolFull, SpoolAway)
 
 
 def run_ticket(
-    ticket: RunTicket, ledger: Ledger, progress: Progress, *, scorer: Scorer | None = None
+    ticket: RunTicket,
+    ledger: Ledger,
+    progress: Progress,
+    keys: RunKeys = NO_KEYS,
+    partitions: Partitions | None = None,
+    *,
+    scorer: Scorer | None = None,
 ) -> pipeline.Summary:
-    """Run one partition to its commit, or leave nothing of it behind.
+    """Run a job to its commit, or leave nothing of it behind.
 
-    `scorer` is used instead of the one that the ticket names, for models in this process. Raises what
-    `pipeline.run` raises, and what opening the parts raises. After LostLease, ShuttingDown and StoreError the output
-    stays as it is, for the run that goes on; after any other end it is removed.
+    partitions: the parts of its source that other runs may score ahead (`run_ahead`).
+
+    `keys` opens stored credentials; who gives it hides what it opens from every text. `scorer` is used instead of the
+    one that the ticket names, for models in this process. Raises what `pipeline.run` raises, and what opening the parts
+    raises. After LostLease, ShuttingDown, StoreError, SpoolFull and SpoolAway the output stays as it is, for the run
+    that goes on, or to be removed later; after any other end it is removed, if the ledger leaves that to the run.
     """
     _settle_memory()
     with ExitStack() as stack:
         stack.enter_context(redact.hiding(secrets_of(ticket)))
         spool = open_spool(ticket.spool)
-        output = adapters.open_output(ticket, spool)
+        output = adapters.open_output(ticket, spool, keys.output)
         stack.callback(output.close)
         errors = adapters.open_errors(ticket, spool)
         if errors is not None:
@@ -39,10 +50,11 @@ def run_ticket(
         try:
             used = scorer or scorers.open_scorer(ticket.server, ticket.plan)
             stack.callback(used.close)
-            intake = adapters.open_intake(ticket, spool)
+            intake = adapters.open_intake(ticket, spool, keys.intake)
             stack.callback(intake.close)
             pinned = PinnedScorer(used, ledger, ticket.package_hash if ticket.server.kind == scorers.OWN else None)
-            return pipeline.run(ticket, intake, pinned, output, ledger, progress, errors=errors)
+            shared = None if partitions is None else pipeline.Shared(partitions, pipeline.Stage(spool, ticket.job_id))
+            return pipeline.run(ticket, intake, pinned, output, ledger, progress, errors=errors, shared=shared)
         except _GOES_ON:
             raise
         except BaseException:
@@ -53,10 +65,50 @@ def run_ticket(
             raise
 
 
+def run_ahead(ticket: RunTicket, queue: Queue, progress: Progress, keys: RunKeys = NO_KEYS) -> None:
+    """Score parts of a job whose output another run writes; see `pipeline.run_ahead`."""
+    _settle_memory()
+    with ExitStack() as stack:
+        stack.enter_context(redact.hiding(secrets_of(ticket)))
+        spool = open_spool(ticket.spool)
+        used = scorers.open_scorer(ticket.server, ticket.plan)
+        stack.callback(used.close)
+        intake = adapters.open_intake(ticket, spool, keys.intake)
+        stack.callback(intake.close)
+        pinned = PinnedScorer(used, queue, ticket.package_hash if ticket.server.kind == scorers.OWN else None)
+        stage = pipeline.Stage(spool, ticket.job_id)
+        pipeline.run_ahead(ticket, intake, pinned, queue, progress, stage=stage)
+
+
 def secrets_of(ticket: RunTicket) -> Iterator[str]:
     """Yield what no text about a run may show."""
     yield ticket.server.token
     yield ticket.server.datarobot_key
+    yield (ticket.output.get("serverSideEncryption") or {}).get("customerKey") or ""
+    for settings in (ticket.intake, ticket.output):
+        if settings.get("type") == urls.HTTP:
+            yield from urls.hidden(str(settings[urls.URL]), settings.get(urls.HEADERS))
+
+
+def preview_ticket(
+    ticket: RunTicket,
+    check: Callable[[], None],
+    keys: RunKeys = NO_KEYS,
+    *,
+    scorer: Scorer | None = None,
+    intake: Intake | None = None,
+) -> pipeline.Preview:
+    """Look at what a run would find, and write nothing; see `pipeline.preview`.
+
+    `scorer` as for `run_ticket`; `intake` is used instead of the one that the ticket names.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(redact.hiding(secrets_of(ticket)))
+        used = scorer or scorers.open_scorer(ticket.server, ticket.plan)
+        stack.callback(used.close)
+        source = intake or adapters.open_intake(ticket, open_spool(ticket.spool), keys.intake)
+        stack.callback(source.close)
+        return pipeline.preview(ticket, source, used, check)
 
 
 class MemoryLedger:
@@ -72,6 +124,10 @@ class MemoryLedger:
         """Return what `begin` was given."""
         return self._state
 
+    def left(self) -> JsonObject | None:
+        """Return what `begin` was given: nobody else knows of it."""
+        return self._state
+
     def begin(self, state: JsonObject) -> None:
         """Keep the output's state."""
         self._state = state
@@ -83,6 +139,12 @@ class MemoryLedger:
     def record(self, flush: Flush) -> None:
         """Keep one more flush."""
         self._flushes.append(flush)
+
+    def check(self) -> None:
+        """Nobody stops a run here."""
+
+    def seal(self, counts: Counts, bytes_out: int) -> None:
+        """Nobody can abort it, and there is no second count."""
 
     def pin_source(self, identity: JsonObject) -> JsonObject:
         """Keep the first source."""
@@ -104,6 +166,6 @@ def _settle_memory() -> None:
 def _remove(output: Output, ledger: Ledger) -> None:
     # The reason why the run ended matters more than a target that cannot be cleaned now.
     with suppress(ScorelineError, OSError):
-        state = ledger.output_state()
+        state = ledger.left()
         if state is not None:
             output.abort(state)

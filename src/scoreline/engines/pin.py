@@ -7,7 +7,7 @@ import threading
 import pyarrow as pa
 
 from scoreline.errors import ModelChanged
-from scoreline.protocols import Ledger, Scorer
+from scoreline.protocols import Pins, Scorer
 from scoreline.types import ScoreOptions, Scores
 
 
@@ -18,7 +18,7 @@ class PinnedScorer:
     tell which model they run are taken at their word.
     """
 
-    def __init__(self, scorer: Scorer, ledger: Ledger, expected: str | None = None) -> None:
+    def __init__(self, scorer: Scorer, ledger: Pins, expected: str | None = None) -> None:
         self._scorer = scorer
         self._ledger = ledger
         self._lock = threading.Lock()

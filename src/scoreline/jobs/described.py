@@ -6,13 +6,13 @@ OpenAPI document and the page of settings come from here, and tests hold it agai
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from scoreline.jobs import webhooks
 from scoreline.jobs.checks import not_built
+from scoreline.jobs.described_places import FLAG, INTAKES, OUTPUTS, TEXT, TEXTS, Setting
 from scoreline.jobs.spec import (
-    FILE_INTAKE,
-    FILESYSTEM,
+    ALGORITHMS,
     LOCAL_FILE,
     MOST_CHUNK_BYTES,
     MOST_CONCURRENT,
@@ -22,53 +22,13 @@ from scoreline.jobs.spec import (
 )
 from scoreline.types import JsonObject
 
-_FLAG: JsonObject = {"type": "boolean"}
-_TEXT: JsonObject = {"type": "string", "minLength": 1}
-_TEXTS: JsonObject = {"type": "array", "items": {"type": "string"}}
 _NUMBER: JsonObject = {"type": "number"}
 _OBJECT: JsonObject = {"type": "object"}
 _CHARACTER: JsonObject = {"type": "string", "pattern": "^[\\x01-\\x09\\x0b\\x0c\\x0e-\\x7f]$"}
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One field. `default`: in words where the value alone says too little; `refused`: what else is, and why."""
-
-    values: JsonObject
-    meaning: str
-    default: str = ""
-    refused: str = ""
-
-
-def _flag(value: bool) -> str:
-    return f"`{str(value).lower()}`"
-
-
 def _whole(low: int, high: int | None = None) -> JsonObject:
     return {"type": "integer", "minimum": low} | ({} if high is None else {"maximum": high})
-
-
-_PATH = {
-    "path": Setting(
-        {"type": "string", "minLength": 1},
-        "The file, below the folder that the operator opened (`SCORELINE_FILES_DIR`).",
-        "required",
-        "A path that leads out of the folder; any, while no folder is open.",
-    )
-}
-INTAKES: dict[str, dict[str, Setting]] = {
-    LOCAL_FILE: {
-        "multipart": Setting(_FLAG, "The client sends the data in numbered parts.", _flag(FILE_INTAKE["multipart"])),
-        "async": Setting(
-            _FLAG, "Score while the data arrives; false waits for all of it.", _flag(FILE_INTAKE["async"])
-        ),
-    },
-    FILESYSTEM: _PATH,
-}
-"""The fields of `intakeSettings` beside `type`, by type."""
-
-OUTPUTS: dict[str, dict[str, Setting]] = {LOCAL_FILE: {}, FILESYSTEM: _PATH}
-"""The fields of `outputSettings` beside `type`, by type."""
 
 
 def _nullable(values: JsonObject) -> JsonObject:
@@ -101,24 +61,24 @@ def _type(name: str, fields: dict[str, Setting]) -> JsonObject:
 
 WHAT_SCORES = {
     "deploymentId": Setting(
-        _TEXT,
+        TEXT,
         "The deployment whose model scores the rows: the one that it has when the job is created.",
         "one of `deploymentId`, `modelPackageId` and `modelId` is required",
         "Together with one of the others; an inactive deployment.",
     ),
     "pinnedModelId": Setting(
-        _TEXT,
+        TEXT,
         "Beside `deploymentId`: score with this model (a model id or a package id) of those that the deployment has or "
         "had, whatever it serves by now.",
         refused="A model that the deployment never had.",
     ),
     "modelPackageId": Setting(
-        _TEXT,
+        TEXT,
         "Score with this model package (a registered model version), without a deployment.",
         refused="Together with one of the others; an archived package.",
     ),
     "modelId": Setting(
-        _TEXT,
+        TEXT,
         "Score with the newest model package of this model, without a deployment.",
         refused="Together with one of the others.",
     ),
@@ -126,10 +86,10 @@ WHAT_SCORES = {
         {
             "type": "object",
             "properties": {
-                "hostName": _TEXT,
+                "hostName": TEXT,
                 "sslEnabled": {"type": "boolean", "default": True},
-                "apiKey": _TEXT,
-                "datarobotKey": _TEXT,
+                "apiKey": TEXT,
+                "datarobotKey": TEXT,
             },
             "required": ["hostName"],
             "additionalProperties": False,
@@ -138,8 +98,8 @@ WHAT_SCORES = {
         "`apiKey` and `datarobotKey`. The keys are stored sealed and shown as `[redacted]`.",
         refused="A server that is not this installation's, without `apiKey`; addresses that the caller may not name.",
     ),
-    "secondaryDatasetsConfigId": Setting(_TEXT, "Secondary data for feature discovery."),
-    "resourceBundleId": Setting(_TEXT, "The machine to score on."),
+    "secondaryDatasetsConfigId": Setting(TEXT, "Secondary data for feature discovery."),
+    "resourceBundleId": Setting(TEXT, "The machine to score on."),
 }
 DATA = {
     "intakeSettings": Setting(
@@ -160,7 +120,7 @@ DATA = {
             "properties": {
                 "delimiter": {"anyOf": [_CHARACTER, {"const": "tab"}], "default": ","},
                 "quotechar": {**_CHARACTER, "default": '"'},
-                "encoding": {**_TEXT, "default": "utf-8"},
+                "encoding": {**TEXT, "default": "utf-8"},
             },
             "additionalProperties": False,
         },
@@ -181,33 +141,37 @@ PACE = {
         "Bytes of input in a chunk, or the rule that chooses it.",
         "`auto`",
     ),
-    "abortOnError": Setting(_FLAG, "End the job when too many rows fail; false scores to the end.", "`true`"),
+    "abortOnError": Setting(FLAG, "End the job when too many rows fail; false scores to the end.", "`true`"),
     "disableRowLevelErrorHandling": Setting(
-        _FLAG, "A chunk that the model refuses is not divided to find its bad rows.", "`false`"
+        FLAG, "A chunk that the model refuses is not divided to find its bad rows.", "`false`"
     ),
-    "skipDriftTracking": Setting(_FLAG, "Do not count the rows in the deployment's drift.", "`false`"),
+    "skipDriftTracking": Setting(FLAG, "Do not count the rows in the deployment's drift.", "`false`"),
 }
 CONTENT = {
     "passthroughColumns": Setting(
-        _TEXTS, "Source columns to copy to the output, untouched.", refused="A column that the data does not have."
+        TEXTS, "Source columns to copy to the output, untouched.", refused="A column that the data does not have."
     ),
     "passthroughColumnsSet": Setting({"const": "all"}, "Copy all source columns; wins over `passthroughColumns`."),
-    "includePredictionStatus": Setting(_FLAG, "Add a column with each row's status.", "`false`"),
-    "includeProbabilities": Setting(_FLAG, "Write the probability of every class.", "`true`"),
+    "includePredictionStatus": Setting(FLAG, "Add a column with each row's status.", "`false`"),
+    "includeProbabilities": Setting(
+        FLAG, "Write the probability of every class; without effect for models without classes.", "`true`"
+    ),
     "includeProbabilitiesClasses": Setting(
-        _TEXTS,
-        "Write the probabilities of these classes only.",
+        TEXTS,
+        "Write the probabilities of these classes only; without effect for models without classes.",
         "all",
-        "A model without classes; a class that the model does not have.",
+        "A class that the model does not have.",
     ),
     "predictionThreshold": Setting(
         {"type": "number", "minimum": 0, "maximum": 1},
-        "Probability from which the positive class is predicted.",
+        "Probability above which the positive class is predicted; without effect for models that are not binary.",
         "the deployment's",
-        "A model that is not binary.",
     ),
     "predictionWarningEnabled": Setting(
-        _FLAG, "Mark predictions outside the boundaries of the deployment.", "`null`", "A model that is no regression."
+        FLAG,
+        "Mark predictions outside the boundaries of the deployment.",
+        "`null`",
+        "`true` for a model that is no regression, or without boundaries.",
     ),
     "columnNamesRemapping": Setting(
         {
@@ -238,11 +202,16 @@ EXPLANATIONS = {
         {"anyOf": [_whole(0, 2**31 - 1), {"const": "all"}]},
         "Explanations of words in text; also spelt `maxNGramExplanations`.",
     ),
-    "explanationAlgorithm": Setting(_TEXT, "`shap` or `xemp`."),
+    "explanationAlgorithm": Setting(
+        {"enum": list(ALGORITHMS)},
+        "How explanations are found: `shap` or `xemp`. Without effect as long as none are asked for, so that programs "
+        "may always send it.",
+        "`null`",
+    ),
     "thresholdHigh": Setting(_NUMBER, "Explain only predictions above this value."),
     "thresholdLow": Setting(_NUMBER, "Explain only predictions below this value."),
     "explanationNumTopClasses": Setting(_whole(1, 10), "Explain this many classes, the most probable first."),
-    "explanationClassNames": Setting(_TEXTS, "Explain these classes."),
+    "explanationClassNames": Setting(TEXTS, "Explain these classes."),
 }
 FURTHER = {
     "priority": Setting(
@@ -255,9 +224,34 @@ FURTHER = {
         "Hours after the job's end for which its result is kept.",
         "`SCORELINE_RETENTION_HOURS`",
     ),
+    "webhooks": Setting(
+        {
+            "type": "array",
+            "maxItems": webhooks.MOST,
+            "items": {
+                "type": "object",
+                "properties": {
+                    "url": {"type": "string", "pattern": "^[hH][tT][tT][pP][sS]?://"},
+                    "events": {
+                        "type": ["array", "null"],
+                        "items": {"enum": list(webhooks.EVENTS)},
+                        "minItems": 1,
+                        "uniqueItems": True,
+                    },
+                    "secret": {"type": ["string", "null"], "minLength": 1},
+                },
+                "required": ["url"],
+                "additionalProperties": False,
+            },
+        },
+        "Addresses that are told about the job: a `url`, the `events` (`started`, `completed`, `aborted`; without them "
+        "the last two) and the `secret` that messages are signed with; see [Webhooks](webhooks.md). The secret and the "
+        "query of the url are stored sealed and shown as `[redacted]`.",
+        refused="An address that users may not name (`SCORELINE_ALLOWED_NETWORKS`), or with a user in it.",
+    ),
     "timeseriesSettings": Setting(_OBJECT, "Forecasts: `type`, `forecastPoint` and so on."),
     "batchJobType": Setting({"enum": ["prediction", "monitoring"]}, "What the job is for.", "`prediction`"),
-    "monitoringBatchPrefix": Setting(_TEXT, "Name of the batch that the job's rows are monitored in."),
+    "monitoringBatchPrefix": Setting(TEXT, "Name of the batch that the job's rows are monitored in."),
     "monitoringColumns": Setting(_OBJECT, "Columns of a monitoring job."),
     "monitoringAggregation": Setting(_OBJECT, "What a monitoring job keeps."),
     "monitoringOutputSettings": Setting(_OBJECT, "What a monitoring job writes."),
@@ -293,7 +287,7 @@ def shown_schema() -> JsonObject:
     always = JobSpec().to_document()
     properties = {name: _nullable(setting.values) for name, setting in ALL.items()}
     properties["numConcurrent"] = PACE["numConcurrent"].values
-    properties["redactedFields"] = _TEXTS | {"description": "Settings that are not shown, because they are secret."}
+    properties["redactedFields"] = TEXTS | {"description": "Settings that are not shown, because they are secret."}
     return {
         "type": "object",
         "title": "JobSpec",

@@ -97,6 +97,15 @@ class Fields:
             raise self._wrong(name, "an object")
         return deepcopy(dict(value))
 
+    def objects(self, name: str) -> tuple[JsonObject, ...] | None:
+        """Return a list of JSON objects, copies of their own, None when absent."""
+        value = self._document.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, list | tuple) or not all(isinstance(item, Mapping) for item in value):
+            raise self._wrong(name, "a list of objects")
+        return tuple(deepcopy(dict(item)) for item in value)
+
     def raw(self, name: str) -> Any:
         """Return a copy of whatever is there."""
         return deepcopy(self._document.get(name))

@@ -22,9 +22,9 @@ from scoreline.store import Store
 from scoreline.types import JsonObject
 
 KIND = "datarobot"  # the protocol of a server that is no own one
-KEYS = "prediction instance"  # kind of secret
 FIELD = "predictionInstance"
-_SECRET = ("apiKey", "datarobotKey")
+SECRET = ("apiKey", "datarobotKey")
+"""The fields that hold keys."""
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252}[A-Za-z0-9_.])?")
 _PORTS = {"https": 443, "http": 80}
 
@@ -50,7 +50,7 @@ def check(settings: JsonObject) -> None:
 
 def masked(settings: JsonObject) -> JsonObject:
     """Return the settings as they are stored and shown: that there were keys, not which."""
-    return {name: MASK if name in _SECRET and value is not None else value for name, value in settings.items()}
+    return {name: MASK if name in SECRET and value is not None else value for name, value in settings.items()}
 
 
 def find(store: Store, caller: Caller, settings: JsonObject, outside: Outside) -> Instance:
@@ -59,7 +59,7 @@ def find(store: Store, caller: Caller, settings: JsonObject, outside: Outside) -
     Raises InvalidRequest for settings that are wrong, a foreign host without a key among them, and Forbidden.
     """
     scheme, host, port = _read(settings)
-    keys = {name: settings[name] for name in _SECRET if settings.get(name)}
+    keys = {name: settings[name] for name in SECRET if settings.get(name)}
     for name, key in keys.items():
         if key == MASK:
             raise _wrong(name, "is masked here: give the key itself")
@@ -76,28 +76,25 @@ def find(store: Store, caller: Caller, settings: JsonObject, outside: Outside) -
     return Instance(url, scorers.concurrency(KIND, {}), reach=reach, keys=keys)
 
 
-def settle_in(connection: Connection, caller: Caller, instance: Instance, outside: Outside) -> JsonObject:
-    """Note the server and seal its keys; return the job's columns.
+def settle_in(connection: Connection, caller: Caller, instance: Instance) -> JsonObject:
+    """Note the server; return the job's columns.
 
     Runs in a write transaction that holds the lock "prediction servers".
     """
-    columns: JsonObject = {}
-    if instance.keys:
-        columns["secret_id"] = outside.vault.seal_in(connection, caller.user_id, KEYS, instance.keys)
     if instance.own is not None:
-        return columns | {"server_id": instance.own.id}
+        return {"server_id": instance.own.id}
     anywhere = instance.reach is not None and instance.reach.anywhere
     server_id = servers.register_foreign_in(
         connection, caller, KIND, instance.url, instance.concurrency, anywhere=anywhere
     )
-    return columns | {"server_id": server_id}
+    return {"server_id": server_id}
 
 
 def _read(settings: JsonObject) -> tuple[str, str, int]:
     """Return scheme, host and port."""
     fields = Fields(settings, f"{FIELD}.")
-    fields.only(("hostName", "sslEnabled", *_SECRET))
-    for name in _SECRET:
+    fields.only(("hostName", "sslEnabled", *SECRET))
+    for name in SECRET:
         fields.text(name)
     scheme = "https" if fields.flag("sslEnabled", default=True) else "http"
     given = fields.text("hostName")

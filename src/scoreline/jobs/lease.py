@@ -11,12 +11,13 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
-from scoreline.jobs import states
+from scoreline.jobs import parts, states
 from scoreline.jobs.model import JobState
 from scoreline.jobs.states import Run
 from scoreline.store import Store
@@ -66,7 +67,11 @@ def release(store: Store, run: Run, *, fault: bool = False) -> bool:
 
 def release_owner(store: Store, worker_id: str) -> int:
     """Give back all leases of a worker that is known to be dead (a supervisor has reaped it); return how many."""
-    return store.run(lambda connection: states.let_go_all(connection, worker_id))
+
+    def release(connection: Connection) -> int:
+        return states.let_go_all(connection, worker_id) + parts.let_go_all(connection, worker_id)
+
+    return store.run(release)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,29 @@ class Silent:
     state: JobState
 
 
+class Silence:
+    """How long counters have stood still that their owners should move."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Believe in a silence after so many seconds on `clock`, which only grows."""
+        self._seconds = seconds
+        self._clock = clock
+        self._looked: float | None = None
+        self._silence: dict[Hashable, float] = {}
+
+    def of(self, seen: Iterable[Hashable]) -> set[Hashable]:
+        """Return which of the counters seen now, with their values, have been silent for too long.
+
+        One that is seen for the first time, or that moved, starts anew.
+        """
+        moment = self._clock()
+        step = 0.0 if self._looked is None else min(moment - self._looked, self._seconds / _LOOKS)
+        self._looked = moment
+        before = self._silence
+        self._silence = {key: before[key] + step if key in before else 0.0 for key in seen}
+        return {key for key, silence in self._silence.items() if silence >= self._seconds * _ENOUGH}
+
+
 class Watcher:
     """Watches the leases of other workers. `look` is called about once a second."""
 
@@ -88,10 +116,7 @@ class Watcher:
         """Watch for the worker `worker_id`; `clock` gives seconds that only grow."""
         self._store = store
         self._worker_id = worker_id
-        self._lease_seconds = lease_seconds
-        self._clock = clock
-        self._looked: float | None = None
-        self._silence: dict[tuple[str, int, int], float] = {}
+        self._silence = Silence(lease_seconds, clock)
 
     def look(self) -> list[Silent]:
         """Return the jobs whose lease has not moved for the lease length. Raises StoreError.
@@ -105,17 +130,12 @@ class Watcher:
         )
         with self._store.read() as connection:
             rows = connection.execute(query).all()
-        moment = self._clock()
-        step = 0.0 if self._looked is None else min(moment - self._looked, self._lease_seconds / _LOOKS)
-        self._looked = moment
-        before, self._silence = self._silence, {}
-        silent = []
-        for row in rows:
-            key = (row.id, row.fence, row.lease_beat)
-            self._silence[key] = before[key] + step if key in before else 0.0
-            if self._silence[key] >= self._lease_seconds * _ENOUGH:
-                silent.append(Silent(row.id, row.fence, row.lease_beat, JobState(row.state)))
-        return silent
+        silent = self._silence.of((row.id, row.fence, row.lease_beat) for row in rows)
+        return [
+            Silent(row.id, row.fence, row.lease_beat, JobState(row.state))
+            for row in rows
+            if (row.id, row.fence, row.lease_beat) in silent
+        ]
 
     def take(self, silent: Silent) -> Run | None:
         """Take a silent worker's job over, as a new run; None when somebody else was first, or it is over."""

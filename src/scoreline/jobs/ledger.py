@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import json
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from scoreline.errors import Cancelled, LostLease, RunStopped
+from scoreline import faults
+from scoreline.errors import Cancelled, LedgerDamaged, LostLease, OutputError, RunStopped
 from scoreline.jobs import states
 from scoreline.jobs.model import JobState
 from scoreline.jobs.patience import PATIENCE, patiently
@@ -19,6 +21,8 @@ from scoreline.store.tables.jobs import job_parts, jobs, ledger
 from scoreline.types import Counts, Flush, JsonObject, Position, Receipt
 
 T = TypeVar("T")
+
+_PROVED = tuple(column.name for column in ledger.c if column.name not in {"proof", "at"})
 
 
 class StoreLedger:
@@ -46,15 +50,15 @@ class StoreLedger:
         self._total: tuple[Counts, int] | None = None  # rows and bytes recorded so far, once this run has asked
 
     def output_state(self) -> JsonObject | None:
-        """Return the state stored by `begin`, or None.
-
-        Who is told may remove that output, as a run does that ends by a fault: so a run that lost its lease, or that
-        others will go on with, is told nothing. Raises LostLease or ShuttingDown then.
-        """
-        reason = self._stopped()
-        if reason is not None and not isinstance(reason, Cancelled):
-            raise reason
+        """Return the state stored by `begin`, or None."""
         return self._patiently(lambda: self._store.run(self._output_state))
+
+    def left(self) -> None:
+        """Return nothing: the output of a job that is over is removed by `cleaning.sweep`.
+
+        A run that removed it before its job's end is noted could die in between, and leave a job that goes on without
+        what its ledger speaks of.
+        """
 
     def begin(self, state: JsonObject) -> None:
         """Store an output's state; the first run's stays."""
@@ -72,6 +76,19 @@ class StoreLedger:
         """
         self._total = self._patiently(lambda: self._store.run(lambda connection: self._record(connection, flush)))
 
+    def check(self) -> None:
+        """Raise why the run must end, as far as that is known by now."""
+        reason = self._stopped()
+        if reason is not None:
+            raise type(reason)(reason.message)
+
+    def seal(self, counts: Counts, bytes_out: int) -> None:
+        """Let nobody abort or pause the job any more, if every row is accounted for; nothing is seen of it before.
+
+        Raises OutputError with the difference, and why the run may not go on itself.
+        """
+        self._patiently(lambda: self._store.run(lambda connection: self._seal(connection, counts, bytes_out)))
+
     def pin_source(self, identity: JsonObject) -> JsonObject:
         """Store what tells the job's source from any other; the first told stays."""
         return self._patiently(lambda: self._store.run(lambda connection: self._pin_source(connection, identity)))
@@ -85,8 +102,7 @@ class StoreLedger:
             return work(connection)
 
     def _output_state(self, connection: Connection) -> JsonObject | None:
-        with suppress(Cancelled):  # then its removal is wanted
-            self._hold(connection, {})
+        self._hold(connection, {})
         query = sa.select(job_parts.c.output_state).where(_part(self._run.job_id, self._part))
         return connection.scalar(query)
 
@@ -98,6 +114,16 @@ class StoreLedger:
         connection.execute(
             job_parts.insert().values(job_id=self._run.job_id, part=self._part, output_state=state, next_chunk=0)
         )
+
+    def _seal(self, connection: Connection, counts: Counts, bytes_out: int) -> None:
+        self._hold(connection, {"committing_at": sa.func.coalesce(jobs.c.committing_at, now())})
+        recorded, size = total(connection, self._run.job_id)
+        whole = counts.read == counts.scored + counts.failed + counts.skipped
+        if not whole or (counts, bytes_out) != (recorded, size):
+            raise OutputError(
+                f"Reconciling the job failed: the run counted {_told(counts, bytes_out)}, and the ledger has "
+                f"{_told(recorded, size)}; report it with the worker's log, and run the job again."
+            )
 
     def _pin_source(self, connection: Connection, identity: JsonObject) -> JsonObject:
         self._hold(connection, {})
@@ -126,6 +152,7 @@ class StoreLedger:
         if connection.execute(step).rowcount != 1:
             raise RuntimeError(f"chunks {flush.first} to {flush.last} do not follow the last ones in the ledger")
         connection.execute(ledger.insert().values(_row(flush, self._run, self._part)))
+        faults.at("ledger.recording")
         return counts, size
 
     def _known(self, connection: Connection, flush: Flush) -> bool:
@@ -140,24 +167,37 @@ class StoreLedger:
         return found == flush.last
 
     def _hold(self, connection: Connection, values: dict[str, Any]) -> None:
-        """Change the job's row for this run, or raise why the run may not."""
-        change = jobs.update().where(states.held(self._run)).values({"lease_beat": jobs.c.lease_beat + 1} | values)
-        if connection.execute(change).rowcount == 1:
-            return
-        if states.state_of(connection, self._run.job_id) is JobState.ABORTED:
-            raise Cancelled(f"Job {self._run.job_id} was aborted; nothing more is written for it.")
-        raise LostLease(
-            f"Run {self._run.fence} of job {self._run.job_id} lost its lease; nothing more is written by it."
-        )
+        hold(connection, self._run, values)
 
     def _patiently(self, work: Callable[[], T]) -> T:
         return patiently(work, self._stopped, self._patience)
 
 
+def hold(connection: Connection, run: Run, values: dict[str, Any]) -> None:
+    """Change the job's row for a run. Raises Cancelled and LostLease when the run may not."""
+    change = jobs.update().where(states.held(run)).values({"lease_beat": jobs.c.lease_beat + 1} | values)
+    if connection.execute(change).rowcount == 1:
+        return
+    if states.state_of(connection, run.job_id) is JobState.ABORTED:
+        raise Cancelled(f"Job {run.job_id} was aborted; nothing more is written for it.")
+    raise LostLease(f"Run {run.fence} of job {run.job_id} lost its lease; nothing more is written by it.")
+
+
 def flushes(connection: Connection, job_id: str, part: int, after: int = -1) -> list[Flush]:
-    """Return a part's flushes whose first chunk comes later than `after`, in order."""
+    """Return a part's flushes whose first chunk comes later than `after`, in order.
+
+    Raises LedgerDamaged when one is missing or is not what was recorded.
+    """
     query = sa.select(ledger).where(ledger.c.job_id == job_id, ledger.c.part == part, ledger.c.first_chunk > after)
-    return [_flush(row) for row in connection.execute(query.order_by(ledger.c.first_chunk))]
+    found = connection.execute(query.order_by(ledger.c.first_chunk)).all()
+    expected = 0 if after < 0 else None
+    for row in found:
+        _check(row, expected)
+        expected = row.last_chunk + 1
+    next_chunk = connection.scalar(sa.select(job_parts.c.next_chunk).where(_part(job_id, part)))
+    if expected is not None and expected != (next_chunk or 0):
+        raise _damaged(job_id, f"it has chunks up to {expected} of {next_chunk}")
+    return [_flush(row) for row in found]
 
 
 def output_states(connection: Connection, job_id: str) -> list[JsonObject]:
@@ -186,12 +226,32 @@ def total(connection: Connection, job_id: str) -> tuple[Counts, int]:
     return Counts(*rows), size
 
 
+def _check(row: Row[Any], expected: int | None) -> None:
+    """Raise LedgerDamaged unless the row is what was recorded and, if that is known, begins with this chunk."""
+    if row.proof is not None and row.proof != _proof(row._asdict()):
+        raise _damaged(row.job_id, f"the checksum of chunks {row.first_chunk} to {row.last_chunk} does not match")
+    if expected not in {None, row.first_chunk}:
+        raise _damaged(row.job_id, f"chunk {expected} is missing")
+
+
+def _proof(values: Mapping[str, Any]) -> int:
+    """Return the checksum of a row, over all that another run would go on with."""
+    text = json.dumps([values[name] for name in _PROVED], sort_keys=True, separators=(",", ":"))
+    return zlib.crc32(text.encode())
+
+
+def _damaged(job_id: str, cause: str) -> LedgerDamaged:
+    return LedgerDamaged(
+        f"Ledger: the record of job {job_id} is damaged: {cause}; check the database's disk and run the job again."
+    )
+
+
 def _part(job_id: str, part: int) -> sa.ColumnElement[bool]:
     return sa.and_(job_parts.c.job_id == job_id, job_parts.c.part == part)
 
 
 def _row(flush: Flush, run: Run, part: int) -> dict[str, Any]:
-    return {
+    row = {
         "job_id": run.job_id,
         "part": part,
         "first_chunk": flush.first,
@@ -209,6 +269,7 @@ def _row(flush: Flush, run: Run, part: int) -> dict[str, Any]:
         "fence": run.fence,
         "at": now(),
     }
+    return row | {"proof": _proof(row)}
 
 
 def _flush(row: Row[Any]) -> Flush:
@@ -220,4 +281,11 @@ def _flush(row: Row[Any]) -> Flush:
         Receipt(row.receipt),
         row.bytes_out,
         None if row.errors is None else Receipt(row.errors),
+    )
+
+
+def _told(counts: Counts, size: int) -> str:
+    return (
+        f"{counts.read} rows read, {counts.scored} scored, {counts.failed} failed, {counts.skipped} skipped and "
+        f"{size} bytes written"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from scoreline.jobs.spec import JobSpec
 from scoreline.jobs.target import Target
@@ -74,6 +74,7 @@ def errors(spec: JobSpec, settings: Settings) -> ErrorPlan:
     )
 
 
-def limits(settings: Settings) -> RunLimits:
-    """Return what the installation lets a run take."""
-    return RunLimits(**{field.name: getattr(settings, field.name) for field in fields(RunLimits)})
+def limits(settings: Settings, *, kept: bool) -> RunLimits:
+    """Return what the installation lets a run take; `kept`: its output stays here until it is downloaded."""
+    found = RunLimits(**{field.name: getattr(settings, field.name) for field in fields(RunLimits)})
+    return found if kept else replace(found, max_result_bytes=None)

@@ -105,9 +105,14 @@ class RunProgress:
         return self._reason
 
     def stop(self, reason: RunStopped) -> None:
-        """Ask the run to end; the first reason stays, but what the database says weighs more than a shutdown."""
+        """Ask the run to end; the first reason stays.
+
+        But what the database says weighs more than a shutdown, and an abort more than a pause: then nobody goes on
+        with what was written.
+        """
         with self._lock:
-            if self._reason is None or isinstance(self._reason, ShuttingDown):
+            weaker = (ShuttingDown, Paused) if isinstance(reason, Cancelled) else ShuttingDown
+            if self._reason is None or isinstance(self._reason, weaker):
                 self._reason = reason
 
     def flush(self) -> None:
@@ -126,10 +131,16 @@ class RunProgress:
                     self._lines.popleft()
 
     def _put(self, connection: Connection, snapshot: Snapshot | None, lines: list[str], seconds: float) -> bool:
-        held = states.renew(connection, self._run, snapshot, seconds)
+        held = self._renew(connection, snapshot, seconds)
         if held:
             store.add_log(connection, self._run.job_id, lines)
         return held
+
+    def _renew(self, connection: Connection, snapshot: Snapshot | None, seconds: float) -> bool:
+        return states.renew(connection, self._run, snapshot, seconds)
+
+    def _server(self, connection: Connection) -> str | None:
+        return states.server_of_job(connection, self._run.job_id, states.held(self._run))
 
     def _beat(self) -> None:
         renew = False
@@ -147,7 +158,7 @@ class RunProgress:
     def look(self) -> None:
         """Find out whether the run has its job still, and its server its address. Raises StoreError."""
         with self._store.read() as connection:
-            url = states.server_of(connection, self._run)
+            url = self._server(connection)
         if url is None:
             self._find_reason()
         elif self._server_url is not None and url != self._server_url and self._reason is None:

@@ -8,27 +8,32 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from scoreline import redact
+from scoreline import faults, redact
+from scoreline.access.outside import Outside
+from scoreline.credentials import RunKeys
 from scoreline.engines.local import secrets_of
 from scoreline.errors import (
     Cancelled,
     LostLease,
-    OutputError,
     RunStopped,
     ScorelineError,
     ShuttingDown,
+    SpoolFull,
     StoreError,
+    StoreFull,
     one_line,
 )
-from scoreline.jobs import lease, states, ticket
+from scoreline.jobs import credentials, lease, states, ticket
 from scoreline.jobs import ledger as ledgers
 from scoreline.jobs import store as rows
 from scoreline.jobs.ledger import StoreLedger
 from scoreline.jobs.model import Job
 from scoreline.jobs.patience import patiently
 from scoreline.jobs.progress import RunProgress
+from scoreline.jobs.sharing import StorePartitions, most_runs
+from scoreline.jobs.spec import LOCAL_FILE
 from scoreline.jobs.states import Run
-from scoreline.protocols import Ledger, Progress
+from scoreline.protocols import Ledger, Partitions, Progress
 from scoreline.settings import Settings
 from scoreline.spool import Spool
 from scoreline.store import Store
@@ -65,7 +70,7 @@ class Finished(Protocol):
         ...
 
 
-Engine = Callable[[RunTicket, Ledger, Progress], Finished]
+Engine = Callable[[RunTicket, Ledger, Progress, RunKeys, Partitions], Finished]
 
 
 class JobRun:
@@ -76,10 +81,22 @@ class JobRun:
         self._store = store
         self._spool = spool
         self._engine = engine
+        self._outside = Outside.of(store, settings)
         self._hidden = ExitStack()  # holds the run's secrets out of its texts
         self._run = run
+        self._partitions: StorePartitions | None = None
         self._progress = RunProgress(store, run)
         self._log = _log.bind(job_id=run.job_id, run=run.fence)
+
+    @property
+    def job_id(self) -> str:
+        """The job's id."""
+        return self._run.job_id
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it has nothing to do until another run has scored a part of the job."""
+        return self._partitions is not None and self._partitions.waiting
 
     def shut_down(self) -> None:
         """Ask the run to leave its job to another worker, soon."""
@@ -93,6 +110,8 @@ class JobRun:
                 self._do()
             except StoreError as exc:
                 self._give_back(exc)
+            except SpoolFull as exc:
+                self._wait_for_space(exc)
             except ScorelineError as exc:
                 if self._progress.reason is None and not isinstance(exc, RunStopped):
                     self._fail(exc.message)
@@ -111,8 +130,11 @@ class JobRun:
         with ticket.opened(self._store, self._spool.url, job, self._settings) as built:
             self._hidden.enter_context(redact.hiding(secrets_of(built)))
             self._progress.watch_server(built.server.url)
-            ledger = StoreLedger(self._store, self._run, stopped=lambda: self._progress.reason)
-            done = self._engine(built, ledger, self._progress)
+            stopped = lambda: self._progress.reason  # noqa: E731 -- read short, twice
+            ledger = StoreLedger(self._store, self._run, stopped=stopped)
+            self._partitions = StorePartitions(self._store, self._run, most_runs(job), stopped=stopped)
+            keys = credentials.keys(self._store, self._outside, job.owner.id, job.spec, self._hidden)
+            done = self._engine(built, ledger, self._progress, keys, self._partitions)
             self._patiently(lambda: self._complete(done))
 
     def _find(self) -> Job:
@@ -123,22 +145,16 @@ class JobRun:
         return job
 
     def _complete(self, done: Finished) -> None:
-        """Store the final state, if every row is accounted for. Readers learn of the end only by this."""
+        """Store the final state. Readers learn of the end only by this."""
         self._progress.flush()
         run, counts = self._run, done.counts
-        with self._store.read() as connection:
-            recorded, size = ledgers.total(connection, run.job_id)
-        whole = counts.read == counts.scored + counts.failed + counts.skipped
-        if not whole or (counts, done.bytes_out) != (recorded, size):
-            raise OutputError(
-                f"Reconciling the job failed: the run counted {_told(counts, done.bytes_out)}, and the ledger has "
-                f"{_told(recorded, size)}; report it with the worker's log, and run the job again."
-            )
+        faults.at("job.completing")
         if self._store.run(
             lambda connection: states.complete(
                 connection, run, counts, done.bytes_in, done.bytes_out, sha256=done.sha256
             )
         ):
+            faults.at("job.completed")
             self._log.info("run completed", rows=counts.read, failed=counts.failed, bytes_out=done.bytes_out)
             return
         self._progress.look()
@@ -150,6 +166,7 @@ class JobRun:
         self._log.warning("run failed", reason=text)
         try:
             self._patiently(self._progress.flush)
+            faults.at("job.failing")
             if not self._patiently(lambda: self._store.run(lambda connection: states.fail(connection, run, text))):
                 self._patiently(self._progress.look)
                 self._leave(self._progress.reason or self._lost())
@@ -158,14 +175,46 @@ class JobRun:
         except RunStopped as exc:
             self._leave(exc)
 
+    def _wait_for_space(self, why: SpoolFull) -> None:
+        """Let the job rest until there is space, or end it, when what it needs by itself is more than can ever be."""
+        run, text = self._run, one_line(why.message, _REASON_LENGTH)
+        try:
+            wanted = why.wanted
+            if why.capacity is not None:
+                most = why.capacity - self._patiently(self._staged)
+                if why.size > most:
+                    self._fail(f"{text} The job alone needs more than all {why.capacity} bytes that can be stored.")
+                    return
+                wanted = min(wanted, most)
+            self._patiently(self._progress.flush)
+            rests = self._store.run(lambda connection: states.wait_for_space(connection, run, wanted, text))
+            self._log.warning("run waits for space", reason=text, wanted=wanted, rests=rests)
+            if not rests:
+                self._patiently(self._progress.look)
+                self._leave(self._progress.reason or self._lost())
+        except StoreError as exc:
+            self._give_back(exc)
+        except RunStopped as exc:
+            self._leave(exc)
+
+    def _staged(self) -> int:
+        """Return the bytes that the job itself has in the spool."""
+        job = self._find()
+        with self._store.read() as connection:
+            _, size = ledgers.total(connection, job.id)
+        return (job.upload_bytes if job.spec.intake_type == LOCAL_FILE else 0) + (
+            size if job.spec.output_type == LOCAL_FILE else 0
+        )
+
     def _leave(self, why: ScorelineError) -> None:
         """End the run without an end of its own for the job."""
         self._log.info("run leaves its job", why=type(why).__name__)
         run = self._run
         try:
-            if isinstance(why, Cancelled):
+            if isinstance(why, Cancelled | LostLease):
                 self._store.run(lambda connection: states.forget_owner(connection, run.job_id, run.fence))
-            elif not isinstance(why, LostLease):
+                self._store.run(lambda connection: states.clean_again(connection, run.job_id))
+            else:
                 self._progress.flush()
                 lease.release(self._store, run, fault=not isinstance(why, ShuttingDown))
         except StoreError as exc:
@@ -176,7 +225,8 @@ class JobRun:
         """The database failed for too long: no fault of the job's, which goes on when the database is back."""
         self._log.warning("run interrupted, because the database fails", cause=fault.message)
         try:
-            self._patiently(lambda: lease.release(self._store, self._run, fault=True))
+            blamed = not isinstance(fault, StoreFull)  # who has no space for others does not die of this job
+            self._patiently(lambda: lease.release(self._store, self._run, fault=blamed))
         except (StoreError, RunStopped) as exc:
             self._log.warning("the lease could not be given back", cause=exc.message)
 
@@ -185,10 +235,3 @@ class JobRun:
 
     def _patiently(self, work: Callable[[], T]) -> T:
         return patiently(work, lambda: self._progress.reason)
-
-
-def _told(counts: Counts, size: int) -> str:
-    return (
-        f"{counts.read} rows read, {counts.scored} scored, {counts.failed} failed, {counts.skipped} skipped and "
-        f"{size} bytes written"
-    )

@@ -27,6 +27,9 @@ MOST_CONCURRENT = 256
 MOST_CHUNK_BYTES = 40 << 20
 MOST_PRIORITY = 100
 MOST_HOURS = 10 * 366 * 24
+ALGORITHMS = ("shap", "xemp")
+"""How explanations are found."""
+
 _CHUNK_RULES = ("auto", "fixed", "dynamic")
 _TAB = "tab"
 
@@ -91,6 +94,7 @@ class JobSpec:
     monitoring_output_settings: JsonObject | None = None
     priority: int | None = None
     retention_hours: float | None = None
+    webhooks: tuple[JsonObject, ...] | None = None
 
     @property
     def intake_type(self) -> str:
@@ -128,7 +132,7 @@ class JobSpec:
     def from_document(cls, document: Mapping[str, Any]) -> JobSpec:
         """Read a job document of the API. Raises InvalidRequest naming the first field that is wrong or unknown."""
         fields = Fields(document)
-        fields.only(_NAMES)
+        fields.only(NAMES)
         remapping = fields.raw("columnNamesRemapping")
         _remap(remapping)
         return cls(
@@ -148,6 +152,7 @@ class JobSpec:
             timeseries_settings=fields.object("timeseriesSettings"),
             priority=fields.whole("priority", -MOST_PRIORITY, MOST_PRIORITY),
             retention_hours=fields.number("retentionHours", 0, MOST_HOURS),
+            webhooks=fields.objects("webhooks"),
         )
 
     def to_document(self) -> JsonObject:
@@ -183,7 +188,7 @@ class JobSpec:
         for name, attribute in _ONLY_WHEN_SET.items():
             value = getattr(self, attribute)
             if value is not None:
-                document[name] = list(value) if isinstance(value, tuple) else deepcopy(value)
+                document[name] = deepcopy(list(value) if isinstance(value, tuple) else value)
         return document
 
 
@@ -204,8 +209,9 @@ _ONLY_WHEN_SET = {
     "monitoringOutputSettings": "monitoring_output_settings",
     "priority": "priority",
     "retentionHours": "retention_hours",
+    "webhooks": "webhooks",
 }
-_NAMES = (*JobSpec().to_document(), *_ONLY_WHEN_SET, "maxNGramExplanations")
+NAMES = (*JobSpec().to_document(), *_ONLY_WHEN_SET, "maxNGramExplanations")
 
 
 def _what_scores(fields: Fields) -> dict[str, Any]:
@@ -239,7 +245,7 @@ def _explanations(fields: Fields) -> dict[str, Any]:
     return {
         "max_explanations": fields.whole("maxExplanations", 0, 100) or 0,
         "max_ngram_explanations": ("all" if fields.raw(ngrams) == "all" else fields.whole(ngrams, 0, 2**31 - 1)),
-        "explanation_algorithm": fields.text("explanationAlgorithm"),
+        "explanation_algorithm": fields.text("explanationAlgorithm", one_of=ALGORITHMS),
         "threshold_high": fields.number("thresholdHigh"),
         "threshold_low": fields.number("thresholdLow"),
         "explanation_num_top_classes": fields.whole("explanationNumTopClasses", 1, 10),

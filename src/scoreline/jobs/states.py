@@ -1,10 +1,14 @@
 """Every change of a job's state, each by compare-and-set: the state expected before stands in the WHERE clause.
 
     INITIALIZING --claim--> RUNNING --complete--> COMPLETED
-         |  ^------pause-------+
+         |  ^--pause, let rest-+
          +----- abort ---------+--- fail, abort ---> ABORTED
 
-A job that is paused is INITIALIZING, and out of the line until it is resumed.
+A job that is paused is INITIALIZING, and out of the line until it is resumed. So is one whose data broke off, until the
+data is sent again (`jobs.uploads`), and one that waits for space.
+
+Once its output is being put in place a job can be neither paused nor aborted: what others see of it then cannot be
+taken back.
 
 A worker's changes name its run, too (`Run`): once another run has the job, or the job is over, they change nothing and
 say so. Functions take the transaction's connection; they return whether (or what) they changed.
@@ -19,7 +23,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from scoreline.jobs import store
+from scoreline import faults
+from scoreline.jobs import outbox, outcomes, store
 from scoreline.jobs.model import JobState, UploadState, clock
 from scoreline.store import now
 from scoreline.store.tables import BigInt
@@ -49,8 +54,7 @@ def enqueue(connection: Connection, job_id: str) -> bool:
     moment = now()
     if not _changed(connection, change.values(queued_at=_not_before(jobs.c.created_at, moment))):
         return False
-    job = store.find(connection, job_id)
-    ahead = 0 if job is None else job.queue_position or 0
+    ahead = store.ahead(connection, job_id) or 0
     store.add_log(connection, job_id, [f"Job submitted to the queue at {clock(moment)}: {ahead} job(s) ahead"])
     return True
 
@@ -68,8 +72,8 @@ def claim(connection: Connection, server_id: str, owner: str) -> Run | None:
     running = sa.select(sa.func.count()).select_from(jobs).where(here, jobs.c.state == JobState.RUNNING)
     if (connection.scalar(running) or 0) >= slots:
         return None
-    first = sa.select(jobs.c.id, jobs.c.fence, jobs.c.started_at).where(here, _WAITING).order_by(*_LINE).limit(1)
-    row = connection.execute(first).first()
+    first = sa.select(jobs.c.id).where(here, _WAITING).order_by(*_LINE).limit(1).scalar_subquery()
+    row = connection.execute(sa.select(jobs.c.id, jobs.c.fence, jobs.c.started_at).where(jobs.c.id == first)).first()
     if row is None:
         return None
     moment = now()
@@ -84,17 +88,44 @@ def claim(connection: Connection, server_id: str, owner: str) -> Run | None:
     again = f"Job goes on at {clock(moment)} as run {row.fence + 1}"
     begins = f"Job started processing at {clock(moment)}"
     store.add_log(connection, row.id, [begins if row.started_at is None else again])
+    if row.started_at is None:
+        outbox.note(connection, row.id, "started")
+    faults.at("job.claiming")
     return Run(row.id, row.fence + 1, owner)
 
 
 def pause(connection: Connection, job_id: str, username: str) -> bool:
     """Let a live job rest: its run ends, its slot is free, and what is in its ledger stays done."""
     moment = now()
-    awake = sa.and_(jobs.c.id == job_id, jobs.c.state.in_(_LIVE), jobs.c.paused_at.is_(None))
+    awake = sa.and_(jobs.c.id == job_id, _OPEN, jobs.c.paused_at.is_(None))
     values = {"state": JobState.INITIALIZING, "paused_at": moment, "lease_owner": None}
     if not _changed(connection, jobs.update().where(awake).values(values)):
         return False
     store.add_log(connection, job_id, [f"Job paused by {username} at {clock(moment)}"])
+    return True
+
+
+def let_rest(connection: Connection, job_id: str) -> bool:
+    """End a job's run because its data breaks off: it waits, and what is in its ledger stays done."""
+    running = jobs.update().where(jobs.c.id == job_id, _OPEN, jobs.c.state == JobState.RUNNING)
+    return _changed(connection, running.values(state=JobState.INITIALIZING, lease_owner=None))
+
+
+def wait_for_space(connection: Connection, run: Run, wanted: int, reason: str) -> bool:
+    """Let the run's job rest until `wanted` bytes can be staged; what is in its ledger stays done."""
+    values = {"state": JobState.INITIALIZING, "space_wanted": wanted, "lease_owner": None}
+    if not _changed(connection, jobs.update().where(held(run)).values(values)):
+        return False
+    store.add_log(connection, run.job_id, [f"Job waits for space since {clock(now())}: {reason}"])
+    return True
+
+
+def has_space(connection: Connection, job_id: str) -> bool:
+    """Let a job go on that waited for space; in the line it has the place that it had."""
+    resting = sa.and_(jobs.c.id == job_id, jobs.c.state.in_(_LIVE), jobs.c.space_wanted.is_not(None))
+    if not _changed(connection, jobs.update().where(resting).values(space_wanted=None)):
+        return False
+    store.add_log(connection, job_id, [f"There is space for the job at {clock(now())}"])
     return True
 
 
@@ -172,12 +203,15 @@ def forget_owner(connection: Connection, job_id: str, fence: int) -> bool:
     return _changed(connection, change.values(lease_owner=None))
 
 
-def unclean(connection: Connection, abandoned: datetime) -> list[tuple[str, JobState]]:
+def unclean(connection: Connection, abandoned: datetime, quiet: datetime) -> list[tuple[str, JobState]]:
     """Return jobs that are over and whose staged bytes nobody uses any more.
 
-    An upload that still runs is left alone, unless its job ended before `abandoned`.
+    An upload that still runs is left alone, unless its job ended before `abandoned`; one in parts of which none is
+    being sent, unless it ended before `quiet`.
     """
-    done = sa.or_(jobs.c.upload_state != UploadState.RUNNING, jobs.c.finished_at < abandoned)
+    sending = jobs.c.upload_state.in_((UploadState.RUNNING, UploadState.REPEATED))
+    between_parts = sa.and_(jobs.c.upload_sender.is_(None), jobs.c.finished_at < quiet)
+    done = sa.or_(sa.not_(sending), jobs.c.finished_at < abandoned, between_parts)
     query = sa.select(jobs.c.id, jobs.c.state).where(
         jobs.c.state.in_(_FINAL), jobs.c.cleaned_at.is_(None), jobs.c.lease_owner.is_(None), done
     )
@@ -190,6 +224,12 @@ def cleaned(connection: Connection, job_id: str) -> bool:
     return _changed(connection, change.values(cleaned_at=now()))
 
 
+def clean_again(connection: Connection, job_id: str) -> bool:
+    """Let a job that is over be swept once more: a run that did not know of its end has written since."""
+    change = jobs.update().where(jobs.c.id == job_id, jobs.c.state.in_(_FINAL))
+    return _changed(connection, change.values(cleaned_at=None))
+
+
 def complete(
     connection: Connection, run: Run, counts: Counts, bytes_in: int, bytes_out: int, *, sha256: str | None = None
 ) -> bool:
@@ -199,7 +239,7 @@ def complete(
         f"Job done processing at {clock(moment)}: "
         f"{counts.scored} rows scored, {counts.failed} failed, {counts.skipped} skipped"
     )
-    values = {
+    values: dict[str, Any] = {
         "rows_read": counts.read,
         "rows_scored": counts.scored,
         "rows_failed": counts.failed,
@@ -218,10 +258,14 @@ def fail(connection: Connection, run: Run, reason: str) -> bool:
     return _end(connection, held(run), run.job_id, JobState.ABORTED, reason, lease_owner=None)
 
 
-def abort(connection: Connection, job_id: str, reason: str) -> bool:
-    """End a live job from outside. Its worker, if it has one, keeps its name in the row until it has cleaned up."""
-    live = sa.and_(jobs.c.id == job_id, jobs.c.state.in_(_LIVE))
-    return _end(connection, live, job_id, JobState.ABORTED, reason)
+def abort(connection: Connection, job_id: str, reason: str, *, cancelled: bool = False) -> bool:
+    """End a live job from outside, unless its output is being put in place.
+
+    Its worker, if it has one, keeps its name in the row until it has cleaned up. cancelled: nobody wants it any more,
+    so that its end is no fault.
+    """
+    here = sa.and_(jobs.c.id == job_id, _OPEN)
+    return _end(connection, here, job_id, JobState.ABORTED, reason, fault=not cancelled)
 
 
 def hide(connection: Connection, job_id: str, moment: datetime | None) -> bool:
@@ -240,10 +284,10 @@ def held(run: Run) -> sa.ColumnElement[bool]:
     )
 
 
-def server_of(connection: Connection, run: Run) -> str | None:
-    """Return the present address of the server that the run's job uses; None when the run does not have its job."""
+def server_of_job(connection: Connection, job_id: str, holds: sa.ColumnElement[bool]) -> str | None:
+    """Return the present address of the server that a running job uses; None when `holds` is not true any more."""
     query = sa.select(prediction_servers.c.url).join(jobs, jobs.c.server_id == prediction_servers.c.id)
-    return connection.scalar(query.where(held(run)))
+    return connection.scalar(query.where(jobs.c.id == job_id, jobs.c.state == JobState.RUNNING, holds))
 
 
 def state_of(connection: Connection, job_id: str) -> JobState | None:
@@ -275,26 +319,23 @@ def grown(counts: Counts, bytes_in: int | None, bytes_out: int, total: int | Non
 
 
 _FINAL = (JobState.COMPLETED, JobState.ABORTED)
-_WAITING = sa.and_(jobs.c.state == JobState.INITIALIZING, jobs.c.queued_at.is_not(None), jobs.c.paused_at.is_(None))
+_OPEN = sa.and_(jobs.c.state.in_(_LIVE), jobs.c.committing_at.is_(None))
+_WAITING = store.in_line(jobs)
 _LINE = (jobs.c.priority.desc(), jobs.c.queued_at, jobs.c.id)
 
 
 def _due() -> sa.Select[str]:
+    """Count what runs once a server: while the slots are taken, the number of those who wait costs nothing."""
     running = jobs.alias("running")
     busy = (
         sa.select(sa.func.count())
         .select_from(running)
-        .where(running.c.server_id == jobs.c.server_id, running.c.state == JobState.RUNNING)
-        .correlate(jobs)
+        .where(running.c.server_id == prediction_servers.c.id, running.c.state == JobState.RUNNING)
+        .correlate(prediction_servers)
         .scalar_subquery()
     )
-    return (
-        sa.select(jobs.c.server_id)
-        .join(prediction_servers, prediction_servers.c.id == jobs.c.server_id)
-        .where(_WAITING, busy < prediction_servers.c.slots)
-        .order_by(*_LINE)
-        .limit(1)
-    )
+    free = sa.select(prediction_servers.c.id).where(busy < prediction_servers.c.slots)
+    return sa.select(jobs.c.server_id).where(_WAITING, jobs.c.server_id.in_(free)).order_by(*_LINE).limit(1)
 
 
 # Built once: idle workers ask these many times a second.
@@ -308,9 +349,16 @@ _UNOWNED = (
 
 
 def _end(
-    connection: Connection, expected: sa.ColumnElement[bool], job_id: str, state: JobState, reason: str, **more: Any
+    connection: Connection,
+    expected: sa.ColumnElement[bool],
+    job_id: str,
+    state: JobState,
+    reason: str,
+    *,
+    fault: bool = True,
+    **more: Any,
 ) -> bool:
-    """Make a state final where `expected` holds; `more` are further columns."""
+    """Make a state final where `expected` holds; `more` are further columns. fault: what ABORTED comes from."""
     moment = now()
     ended = sa.case((jobs.c.started_at.is_not(None), jobs.c.started_at), else_=jobs.c.created_at)
     change = jobs.update().where(expected)
@@ -319,6 +367,11 @@ def _end(
         return False
     line = reason if state is JobState.COMPLETED else f"Aborted at {clock(moment)}: {reason}"
     store.add_log(connection, job_id, [line])
+    if state is JobState.COMPLETED:
+        outcomes.succeeded(connection, job_id, moment)
+    elif fault:
+        outcomes.failed(connection, job_id, moment, reason)
+    outbox.note(connection, job_id, state.lower())
     return True
 
 

@@ -5,6 +5,7 @@ Functions take the transaction's connection; what the caller may see is decided 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -15,8 +16,10 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from scoreline.access import Caller, visible
 from scoreline.jobs.model import Job, JobState, UploadState
+from scoreline.jobs.outcomes import MadeFrom
 from scoreline.jobs.spec import JobSpec
 from scoreline.jobs.target import Target
+from scoreline.jobs.templates import Moments
 from scoreline.registry.records import (
     Page,
     extra_from_json,
@@ -29,6 +32,7 @@ from scoreline.registry.records import (
 )
 from scoreline.store import now
 from scoreline.store.tables.access import users
+from scoreline.store.tables.definitions import job_definitions
 from scoreline.store.tables.jobs import job_logs, jobs
 from scoreline.store.tables.registry import packages, prediction_servers
 from scoreline.types import Boundaries, Counts, JsonObject, TargetType
@@ -69,12 +73,23 @@ def find(connection: Connection, job_id: str, *clauses: sa.ColumnElement[bool]) 
     return None if row is None else _job(row)
 
 
-def busy_on(connection: Connection, deployment_id: str) -> Job | None:
-    """Return a job that runs on a deployment or waits in line, None when there is none."""
-    waits = sa.and_(jobs.c.state == JobState.INITIALIZING, jobs.c.queued_at.is_not(None))
-    busy = sa.and_(jobs.c.deployment_id == deployment_id, sa.or_(jobs.c.state == JobState.RUNNING, waits))
-    row = connection.execute(_query().where(busy).order_by(jobs.c.created_at).limit(1)).mappings().first()
-    return None if row is None else _job(row)
+def find_many(connection: Connection, job_ids: Sequence[str]) -> list[Job]:
+    """Return those of the jobs that there are, for callers who were given them."""
+    return [_job(row) for row in connection.execute(_query().where(jobs.c.id.in_(job_ids))).mappings()]
+
+
+def ahead(connection: Connection, job_id: str) -> int | None:
+    """Return the number of jobs ahead of one, None when it does not wait in line."""
+    found: int | None = connection.scalar(_ahead(), {"job_id": job_id})
+    return found
+
+
+def live_on(connection: Connection, deployment_id: str, limit: int) -> Page[Job]:
+    """Return the oldest `limit` jobs of a deployment that are not over, and how many there are in all."""
+    live = sa.and_(jobs.c.deployment_id == deployment_id, jobs.c.state.in_((JobState.INITIALIZING, JobState.RUNNING)))
+    total = connection.scalar(sa.select(sa.func.count()).select_from(jobs).where(live)) or 0
+    rows = connection.execute(_query().where(live).order_by(jobs.c.created_at, jobs.c.id).limit(limit)).mappings()
+    return Page(tuple(_job(row) for row in rows), total)
 
 
 def page(
@@ -126,6 +141,17 @@ def target_to_json(target: Target) -> JsonObject:
     }
 
 
+def in_line(table: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Return the clause that is true of a row of `jobs` (or an alias) that waits for a slot and may have one."""
+    return sa.and_(
+        table.c.state == JobState.INITIALIZING,
+        table.c.queued_at.is_not(None),
+        table.c.paused_at.is_(None),
+        table.c.space_wanted.is_(None),
+        table.c.upload_state.not_in((UploadState.INTERRUPTED, UploadState.REPEATED)),
+    )
+
+
 def position() -> sa.ColumnElement[int | None]:
     """Return the number of jobs ahead of a row of `jobs` joined with its server; NULL when it does not wait in line."""
     ahead, running = jobs.alias("ahead"), jobs.alias("running")
@@ -134,11 +160,10 @@ def position() -> sa.ColumnElement[int | None]:
         sa.and_(ahead.c.priority == jobs.c.priority, ahead.c.queued_at < jobs.c.queued_at),
         sa.and_(ahead.c.priority == jobs.c.priority, ahead.c.queued_at == jobs.c.queued_at, ahead.c.id < jobs.c.id),
     )
-    in_line = sa.and_(ahead.c.state == JobState.INITIALIZING, ahead.c.paused_at.is_(None))
     before = (
         sa.select(sa.func.count())
         .select_from(ahead)
-        .where(ahead.c.server_id == jobs.c.server_id, in_line, earlier)
+        .where(ahead.c.server_id == jobs.c.server_id, in_line(ahead), earlier)
         .correlate(jobs)
         .scalar_subquery()
     )
@@ -150,21 +175,30 @@ def position() -> sa.ColumnElement[int | None]:
         .scalar_subquery()
     )
     in_the_way = sa.case((busy >= prediction_servers.c.slots, busy), else_=0)
-    waits = sa.and_(jobs.c.state == JobState.INITIALIZING, jobs.c.queued_at.is_not(None), jobs.c.paused_at.is_(None))
-    return sa.case((waits, before + in_the_way), else_=sa.null())
+    return sa.case((in_line(jobs), before + in_the_way), else_=sa.null())
 
 
+@functools.cache  # to put the query together takes longer than to run it
+def _ahead() -> sa.Select[Any]:
+    at_its_server = jobs.join(prediction_servers, prediction_servers.c.id == jobs.c.server_id)
+    return sa.select(position()).select_from(at_its_server).where(jobs.c.id == sa.bindparam("job_id"))
+
+
+@functools.cache  # as above
 def _query() -> sa.Select[Any]:
     return (
         sa.select(
             *prefixed(jobs, "j_"),
             *prefixed(users, "u_"),
             prediction_servers.c.name.label("server_name"),
+            job_definitions.c.name.label("definition_name"),
+            job_definitions.c.owner_id.label("definition_owner"),
             position().label("position"),
         )
         .join(users, users.c.id == jobs.c.owner_id)
         .join(packages, packages.c.id == jobs.c.package_id)
         .join(prediction_servers, prediction_servers.c.id == jobs.c.server_id)
+        .outerjoin(job_definitions, job_definitions.c.id == jobs.c.definition_id)
     )
 
 
@@ -183,6 +217,7 @@ def _clauses(which: JobFilter) -> list[sa.ColumnElement[bool]]:
         (jobs.c.output_type, which.output_types),
         (jobs.c.deployment_id, _one(which.deployment_id)),
         (jobs.c.id, _one(which.job_id)),
+        (jobs.c.definition_id, _one(which.definition_id)),
     ):
         if values:
             clauses.append(column.in_(values))
@@ -198,8 +233,8 @@ def _clauses(which: JobFilter) -> list[sa.ColumnElement[bool]]:
         clauses.append(jobs.c.created_at <= which.end)
     if which.hostnames:
         clauses.append(sa.or_(*(_on_host(name) for name in which.hostnames)))
-    if which.definition_id is not None or (which.batch_job_types and "prediction" not in which.batch_job_types):
-        clauses.append(sa.false())  # no job comes from a definition or monitors only
+    if which.batch_job_types and "prediction" not in which.batch_job_types:
+        clauses.append(sa.false())  # no job monitors only
     return clauses
 
 
@@ -248,9 +283,14 @@ def _job(row: RowMapping) -> Job:
         finished_at=values["finished_at"],
         hidden_at=values["hidden_at"],
         paused_at=values["paused_at"],
+        space_wanted=values["space_wanted"],
         upload_state=UploadState(values["upload_state"]),
         upload_bytes=values["upload_bytes"],
         upload_expected=values["upload_expected"],
+        upload_stream=values["upload_stream"],
+        upload_sender=values["upload_sender"],
+        upload_beat=values["upload_beat"],
+        upload_trouble=values["upload_trouble"],
         counts=Counts(values["rows_read"], values["rows_scored"], values["rows_failed"], values["rows_skipped"]),
         bytes_in=values["bytes_in"],
         bytes_out=values["bytes_out"],
@@ -267,7 +307,17 @@ def _job(row: RowMapping) -> Job:
         source_identity=values["source_identity"],
         result_sha256=values["result_sha256"],
         server_model=values["server_model"],
+        intake_name=values["intake_name"],
+        partitions=values["partitions"],
+        made_from=_made_from(values["definition_id"], row),
+        moments=None if values["moments"] is None else Moments.from_json(values["moments"]),
     )
+
+
+def _made_from(definition_id: str | None, row: RowMapping) -> MadeFrom | None:
+    if definition_id is None:
+        return None
+    return MadeFrom(definition_id, row["definition_name"], row["definition_owner"])
 
 
 def _target(document: JsonObject) -> Target:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import structlog
 
-from scoreline import logs
-from scoreline.engines import run_ticket
-from scoreline.errors import ScorelineError, StoreError
-from scoreline.jobs import cleaning, keeping, lease
+from scoreline import faults, logs
+from scoreline.engines import run_ahead, run_ticket
+from scoreline.errors import ScorelineError, SpoolError, StoreError
+from scoreline.jobs import cleaning, helping, keeping, lease
+from scoreline.jobs.helping import HelpRun, PartWatch
 from scoreline.jobs.running import Engine, JobRun
 from scoreline.jobs.states import Run
 from scoreline.settings import Settings
-from scoreline.spool import Spool, open_spool
+from scoreline.spool import Spool, spool_of
 from scoreline.store import Store
 
 _POLL_SECONDS = 0.05
@@ -22,10 +24,13 @@ _IDLE_POLL_SECONDS = 0.1  # after some time without work
 _IDLE_AFTER = 30.0
 _LONGEST_PAUSE = 5.0  # while the database is away
 _LOOK_SECONDS = 1.0
+_HELP_SECONDS = 0.25
+_NO_ROOM_SECONDS = 30.0
 _SWEEP_SECONDS = 2.0
 _EXPIRE_SECONDS = 60.0
 _HOUR_SECONDS = 3600.0
-_DRAIN_SECONDS = 20.0
+_SPOOL_SECONDS = 5.0
+_DRAIN_SECONDS = 10.0  # less than a supervisor waits
 
 _log = structlog.get_logger(__name__)
 
@@ -39,10 +44,11 @@ def run_worker(settings: Settings, stop: threading.Event, *, worker_id: str | No
     logs.configure(settings, "worker")
     store = Store(settings.store_url)
     try:
-        if not _migrated(store, stop):
+        spool = spool_of(settings)
+        if not (_answers("database", store.migrate, stop) and _answers("spool", spool.check, stop)):
             return
-        spool = open_spool(settings.spool_dir, min_free=settings.min_free_bytes)
-        Worker(settings, store, spool, worker_id=worker_id).work(stop)
+        # Runs open the spool by its URL, and wait for it; who sweeps up has others to look after, too.
+        Worker(settings, store, spool.hasty(_SPOOL_SECONDS), worker_id=worker_id).work(stop)
     finally:
         store.dispose()
 
@@ -65,11 +71,14 @@ class Worker:
         self._spool = spool
         self._engine = engine
         self._most = settings.worker_jobs
-        self._runs: list[tuple[threading.Thread, JobRun]] = []
+        self._runs: list[tuple[threading.Thread, JobRun | HelpRun]] = []
         self._watcher = lease.Watcher(store, self.worker_id, settings.lease_seconds)
+        self._parts = PartWatch(store, self.worker_id, settings.lease_seconds)
         self._uploads = cleaning.UploadWatch(
             store, settings.upload_idle_seconds, settings.upload_wait_hours * _HOUR_SECONDS
         )
+        self._later = cleaning.Later()
+        self._help_at = 0.0
         self._look_at = 0.0
         self._sweep_at = 0.0
         self._expire_at = 0.0
@@ -96,18 +105,41 @@ class Worker:
             if run is not None:
                 self._start(run)
                 return 0.0
+            self._help()
         self._look_after_others()
         idle = not self._runs and time.monotonic() - self._busy_at > _IDLE_AFTER
         return _IDLE_POLL_SECONDS if idle else _POLL_SECONDS
 
     def _start(self, run: Run) -> None:
-        job_run = JobRun(self._settings, self._store, self._spool, self._engine, run)
-        thread = threading.Thread(target=job_run, name=f"job {run.job_id}", daemon=True)
-        self._runs.append((thread, job_run))
+        faults.at("job.claimed")
+        self._begin(JobRun(self._settings, self._store, self._spool, self._engine, run), run.job_id)
+
+    def _begin(self, run: JobRun | HelpRun, job_id: str) -> None:
+        thread = threading.Thread(target=run, name=f"job {job_id}", daemon=True)
+        self._runs.append((thread, run))
         thread.start()
+
+    def _help(self) -> None:
+        """Score ahead for a job that another worker runs, if there is one that has parts to give away."""
+        moment = time.monotonic()
+        if moment < self._help_at or not self._settings.partition_bytes:
+            return
+        self._help_at = moment + _HELP_SECONDS
+        busy = [run.job_id for _, run in self._runs if isinstance(run, HelpRun)]
+        own = {run.job_id: run for _, run in self._runs if isinstance(run, JobRun)}
+        waiting = [job_id for job_id, run in own.items() if run.waiting]
+        claimed = helping.claim(self._store, self.worker_id, busy, waiting)
+        if claimed is None:
+            return
+        writes = own.get(claimed.job_id)
+        goes_on = lambda: writes is None or writes.waiting  # noqa: E731 -- read short
+        run = HelpRun(self._settings, self._store, self._spool, run_ahead, claimed, goes_on=goes_on)
+        self._begin(run, claimed.job_id)
 
     def _forget_ended(self) -> None:
         alive = [item for item in self._runs if item[0].is_alive()]
+        if any(isinstance(run, HelpRun) and run.no_room for thread, run in self._runs if not thread.is_alive()):
+            self._help_at = time.monotonic() + _NO_ROOM_SECONDS
         if len(alive) < len(self._runs):
             self._runs = alive
             self._sweep_at = 0.0
@@ -118,17 +150,22 @@ class Worker:
         moment = time.monotonic()
         if moment >= self._look_at:
             self._look_at = moment + _LOOK_SECONDS
+            self._parts.look()
             for silent in self._watcher.look():
                 if len(self._runs) < self._most and (run := self._watcher.take(silent)):
                     _log.warning("job taken over from a silent worker", job_id=run.job_id, run=run.fence)
                     self._start(run)
         if moment >= self._sweep_at:
             self._sweep_at = moment + _SWEEP_SECONDS
-            cleaning.sweep(self._store, self._spool, self._settings)
+            cleaning.sweep(self._store, self._spool, self._settings, self._later)
             self._uploads.look()
+            cleaning.let_go_on(self._store, self._spool)
         if moment >= self._expire_at:
             self._expire_at = moment + _EXPIRE_SECONDS
             keeping.expire_results(self._store, self._spool, self._settings.retention_hours)
+            keeping.expire_keys(self._store, self._settings.retention_hours)
+            keeping.forget_messages(self._store, self._settings.retention_hours)
+            keeping.purge_datasets(self._store, self._spool, self._settings.undelete_hours)
             keeping.expire_waiting(self._store, self._settings.upload_wait_hours)
         if moment >= self._tidy_at:
             self._tidy_at = moment + _HOUR_SECONDS
@@ -150,14 +187,14 @@ class Worker:
         _log.info("worker is down", runs_left_behind=left)
 
 
-def _migrated(store: Store, stop: threading.Event) -> bool:
-    """Bring the schema up to date, as soon as the database can be reached; False when `stop` came first."""
+def _answers(what: str, ask: Callable[[], None], stop: threading.Event) -> bool:
+    """Do what needs the database or the spool, as soon as it answers; False when `stop` came first."""
     pause = 0.2
     while not stop.is_set():
         try:
-            store.migrate()
-        except StoreError as exc:
-            _log.warning("worker waits for the database", cause=exc.message)
+            ask()
+        except (StoreError, SpoolError) as exc:
+            _log.warning(f"worker waits for the {what}", cause=exc.message)
             stop.wait(pause)
             pause = min(_LONGEST_PAUSE, 2 * pause)
         else:

@@ -38,6 +38,7 @@ class Table:
         names = None
         if isinstance(answer, dict) and len(answer) == 1:
             (answer,) = answer.values()
+        answer = _in_order(answer, rows)
         if hasattr(answer, "columns"):
             names = tuple(map(label, answer.columns))
             columns = [_flat(answer.iloc[:, place].to_numpy()) for place in range(len(names))]
@@ -177,6 +178,18 @@ def texts(column: npt.NDArray[Any]) -> pa.Array:
     except UnicodeEncodeError:
         row = next(place for place, cell in enumerate(cells) if cell is not None and not _is_text(cell))
         raise DataRefused("the model's text holds half of a surrogate pair, which is no text", row) from None
+
+
+def _in_order(answer: Any, rows: int) -> Any:
+    """Return a DataFrame or Series whose index says that rows were moved (sorted, say) as they were sent."""
+    if not hasattr(answer, "iloc"):
+        return answer
+    index = answer.index.to_numpy()
+    sent = np.arange(rows)
+    if index.dtype.kind not in "iu" or len(index) != rows or (index == sent).all():
+        return answer
+    order = np.argsort(index)
+    return answer.iloc[order] if (index[order] == sent).all() else answer
 
 
 def _flat(values: Any) -> npt.NDArray[Any]:

@@ -26,6 +26,7 @@ KNOWN = (
     "an MLflow model folder, or a DRUM folder with custom.py"
 )
 _HEAD = 4096
+_NAMED = 5  # files that a message names
 _LARGEST_SCHEMA = 256 << 20
 _PICKLE_NAMES = (".pkl", ".pickle", ".joblib", ".jl", ".sav")
 _ONNX_DATA_NAMES = (".data", ".bin", ".weight", ".weights")
@@ -48,19 +49,20 @@ def locate(path: Path) -> Path:
         return path
     if not path.is_dir():
         raise broken(path.name, "there is no such file or folder: check the path")
-    if (path / MLMODEL).is_file() or drum_folder.is_custom(path):
+    if (path / MLMODEL).is_file() or drum_folder.has_code(path):
         return path
+    only_drums = drum_folder.artifacts(path)
     files = [child for child in sorted(path.iterdir()) if child.is_file() and _may_be_model(child)]
-    models = [file for file in files if file.suffix.lower() not in _ONNX_DATA_NAMES or len(files) == 1]
-    if len(models) > 1:
-        models = [file for file in models if file.suffix.lower() == ".onnx"]
-    if len(models) != 1:
-        raise broken(
-            path.name,
-            f"the folder holds {len(files)} files, neither 'MLmodel' (MLflow) nor '{drum_folder.HOOKS}' (DRUM) among "
-            f"them: give one model file, which may be {KNOWN}",
-        )
-    return models[0]
+    files = [file for file in files if file not in only_drums]
+    found = [*_models(files), *only_drums]
+    if len(found) > 1:
+        shown = _shown([file.name for file in found])
+        raise broken(path.name, f"{len(found)} files of the folder could be the model ({shown}): keep the one to use")
+    if not found and len(files) == 1:
+        return files[0]  # what is wrong with it is told when it is looked into
+    if not found:
+        raise broken(path.name, f"{_nothing(path, files)}: give a folder with one model, which may be {KNOWN}")
+    return path if only_drums else found[0]
 
 
 def detect(path: Path) -> Detected:
@@ -79,6 +81,36 @@ def detect(path: Path) -> Detected:
 
 def _may_be_model(file: Path) -> bool:
     return not file.name.startswith(".") and file.name.lower() not in drum_folder.COMPANIONS
+
+
+def _models(files: list[Path]) -> list[Path]:
+    """Return those files whose content is a model's, whole or damaged; the weights beside an ONNX graph are none."""
+    named = [file for file in files if file.suffix.lower() not in _ONNX_DATA_NAMES]
+    found = [file for file in named if _looks_like_a_model(file)]
+    return found or [file for file in files if file not in named and _looks_like_a_model(file)]
+
+
+def _looks_like_a_model(file: Path) -> bool:
+    with file.open("rb") as content:
+        head = content.read(_HEAD)
+    if not head.strip():
+        return False
+    try:
+        return any(matches(file, head) for matches, _detected in _SNIFFERS)
+    except ModelBroken:
+        return True
+
+
+def _nothing(path: Path, files: list[Path]) -> str:
+    """Say what a folder holds in which no model was found."""
+    if files:
+        return f"none of the folder's {len(files)} files is a model ({_shown([file.name for file in files])})"
+    there = sorted(f"{child.name}/" if child.is_dir() else child.name for child in path.iterdir())
+    return f"the folder holds no model, only {_shown(there)}" if there else "the folder is empty"
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(map(repr, names[:_NAMED])) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _sniff(path: Path) -> Detected:

@@ -56,17 +56,21 @@ class DrumFolder:
 
 
 def is_custom(path: Path) -> bool:
-    """Say whether a folder is to be run by DRUM: it has Python code, or a model that only DRUM loads.
+    """Say whether a folder is to be run by DRUM: it has Python code, or one model that only DRUM loads.
 
     One of MLflow, which may bring code, too, is none. Raises ModelBroken for a custom model in another language.
     """
     if (path / MLMODEL).is_file():
         return False
+    return has_code(path) or len(artifacts(path)) == 1
+
+
+def has_code(path: Path) -> bool:
+    """Say whether a folder has Python code. Raises ModelBroken for a custom model in another language."""
     names = [child.relative_to(path) for child in path.rglob("*") if child.is_file() and not _hidden(child, path)]
     if any(name.suffix == ".py" for name in names):
         return True
-    top = [name.name.lower() for name in names if len(name.parts) == 1]
-    for name in top:
+    for name in [name.name.lower() for name in names if len(name.parts) == 1]:
         language = _OTHER_LANGUAGES.get(name) or _OTHER_LANGUAGES.get(Path(name).suffix)
         if language is not None:
             raise broken(
@@ -74,7 +78,13 @@ def is_custom(path: Path) -> bool:
                 f"{name!r} is of a custom model in {language}, and only Python is run here: start it yourself with "
                 "`drum server` and deploy that with `scoreline deploy --server drum URL`",
             )
-    return sum(name.endswith(_ARTIFACTS) for name in top) == 1
+    return False
+
+
+def artifacts(path: Path) -> list[Path]:
+    """Return the model files in a folder that only DRUM loads."""
+    found = [child for child in sorted(path.iterdir()) if child.is_file() and not _hidden(child, path)]
+    return [child for child in found if child.suffix.lower() in _ARTIFACTS]
 
 
 def read(path: Path) -> DrumFolder:

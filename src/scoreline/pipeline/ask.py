@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from scoreline import faults
 from scoreline.errors import (
     Cancelled,
     DataRefused,
@@ -32,7 +33,7 @@ from scoreline.types import PacePlan, RunLimits, ScoreOptions, Scores, ScoringPl
 WRONG_ANSWERS = 3
 
 _FIRST_DELAY = 0.2
-_LONGEST_DELAY = 15.0
+_LONGEST_DELAY = 2.0  # so that a run goes on soon after a server is back
 
 
 @dataclass(slots=True)
@@ -85,8 +86,8 @@ class Asker:
 
         `too_large` is called each time the server refuses a part for its size; it is then asked in smaller parts.
         Rows that end the model's process count as refused once they did so twice. With `row_level` false a refusal is
-        raised as DataRefused. Raises other ScoringErrors once trying again has not helped, and Cancelled when the run
-        is stopping.
+        raised as DataRefused, its row counted within the batch. Raises other ScoringErrors once trying again has not
+        helped, and Cancelled when the run is stopping.
         """
         answer = Answer(nothing(self._plan))
         parts: list[tuple[int, Scores]] = []
@@ -102,7 +103,7 @@ class Asker:
                     search.too_large(part, problem.message)
                 except DataRefused as problem:
                     if not row_level:
-                        raise
+                        raise _of_the_batch(problem, part) from problem
                     search.refused(part, problem.message, problem.row)
                 except ModelCrashed as problem:
                     if hunt is None:
@@ -155,6 +156,7 @@ class Asker:
         while True:
             with self._gate.turn():
                 started = time.monotonic()
+                faults.at("chunk.asking")
                 try:
                     scores = checked(self._scorer.score(batch, self._options), batch.num_rows, self._plan)
                     self._crashes.good()
@@ -187,6 +189,13 @@ class Asker:
     def _check(self) -> None:
         if self._stopping.is_set():
             raise Cancelled("The run is stopping.")
+
+
+def _of_the_batch(problem: DataRefused, part: Part) -> DataRefused:
+    """Return a refusal of a part with its row counted within the batch, if the server named one of those sent."""
+    start, stop = part
+    row = problem.row
+    return DataRefused(problem.message, None if row is None or not 0 <= row < stop - start else start + row)
 
 
 def _delay(tries: int) -> float:

@@ -7,24 +7,29 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from scoreline.errors import DataRefused
 from scoreline.pipeline.ask import Asker
 from scoreline.pipeline.pace import Pace
-from scoreline.pipeline.parse import ChunkParser, Parsed
-from scoreline.pipeline.quotes import records
+from scoreline.pipeline.parse import Parsed, Parser
 from scoreline.rows import arrow, csvout
 from scoreline.rows.columns import OutputColumns
+from scoreline.rows.forms import Form, Piece
 from scoreline.rows.scores import chosen, nothing, unusable
-from scoreline.types import Counts, CsvDialect, RawChunk, Scores, ScoringPlan
+from scoreline.types import Counts, RawChunk, RowChunk, RunTicket, Scores
 
 
 @dataclass(frozen=True, slots=True)
 class DoneChunk:
-    """A chunk on its way out: its output records, and the messages and records of its failed rows, counted from 0."""
+    """A chunk on its way out: its output rows, and the messages and records of its failed rows, counted from 0.
+
+    piece: the rows in the output's form, None for no rows. size: its bytes.
+    """
 
     number: int
-    body: bytes
+    piece: Piece | None
+    size: int
     end_offset: int
     counts: Counts
     errors: dict[int, str]
@@ -36,45 +41,45 @@ class ChunkWork:
 
     def __init__(
         self,
-        parser: ChunkParser,
+        ticket: RunTicket,
+        parser: Parser,
         asker: Asker,
         columns: OutputColumns,
-        dialect: CsvDialect,
         pace: Pace,
         *,
-        plan: ScoringPlan,
-        row_level: bool,
-        keep_failed: bool = False,
+        form: Form,
     ) -> None:
         self._parser = parser
         self._asker = asker
         self._columns = columns
-        self._dialect = dialect
+        self._form = form
+        self._dialect = ticket.dialect
         self._pace = pace
-        self._plan = plan
-        self._row_level = row_level
-        self._keep_failed = keep_failed
+        self._plan = ticket.plan
+        self._row_level = ticket.errors.row_level
+        self._keep_failed = ticket.errors_file is not None
 
-    def __call__(self, raw: RawChunk) -> DoneChunk:
+    def __call__(self, raw: RawChunk | RowChunk) -> DoneChunk:
         """Raises a ScoringError when the server gives no usable answer, NotEncodable for the output's encoding."""
         parsed = self._parser.parse(raw.body)
-        scores, errors, seconds = self._score(parsed, len(raw.body))
+        scores, errors, seconds = self._score(parsed, raw.size)
         # The server's time alone sets the pace: smaller chunks would not make the rest any quicker.
-        self._pace.done(len(raw.body), seconds)
-        body = b""
+        self._pace.done(raw.size, seconds)
+        piece: Piece | None = None
         if parsed.rows:
             # A message may hold what the source's encoding has no sign for.
             shown = {row: csvout.fitting(message, self._dialect.encoding) for row, message in errors.items()}
-            arrays = self._columns.build(scores, parsed.passthrough, shown, parsed.rows)
-            body = csvout.records(arrays, self._dialect)
+            typed = self._form.typed
+            piece = self._form.piece(self._columns.build(scores, parsed.passthrough, shown, parsed.rows, typed=typed))
+        size = 0 if piece is None else len(piece) if isinstance(piece, bytes) else piece.nbytes
         counts = Counts(parsed.rows, parsed.rows - len(errors), len(errors))
-        sources = records(raw.body, self._dialect, errors) if errors and self._keep_failed else {}
-        return DoneChunk(raw.number, body, raw.end_offset, counts, errors, sources)
+        sources = self._parser.sources(raw.body, errors) if errors and self._keep_failed else {}
+        return DoneChunk(raw.number, piece, size, raw.end_offset, counts, errors, sources)
 
     def _score(self, parsed: Parsed, size: int) -> tuple[Scores, dict[int, str], float]:
         errors = dict(parsed.errors)
         if errors and not self._row_level:
-            return self._all_failed(parsed, min(errors.items())[1])
+            return self._all_failed(parsed, errors)
         rows = _sound(parsed)
         batch = parsed.batch if len(rows) == parsed.rows else parsed.batch.take(arrow.numbers(rows))
         if not len(rows):
@@ -82,24 +87,39 @@ class ChunkWork:
         try:
             answer = self._asker.ask(batch, row_level=self._row_level, too_large=lambda: self._pace.too_large(size))
         except DataRefused as problem:
-            return self._all_failed(parsed, problem.message)
+            if problem.row is None:
+                return self._all_failed(parsed, dict.fromkeys(range(parsed.rows), problem.message))
+            return self._all_failed(parsed, {int(rows[problem.row]): problem.message})
         scores = answer.scores
         scored = rows if scores.row_index is None else rows[scores.row_index]
         refused = {int(rows[row]): message for row, message in answer.errors.items()}
-        useless = unusable(scores)
+        useless = self._unwritable(scores) | unusable(scores)
         if useless:
             refused |= {int(scored[row]): message for row, message in useless.items()}
             keep = np.ones(len(scored), np.bool_)
             keep[list(useless)] = False
             scores, scored = chosen(scores, keep), scored[keep]
         if refused and not self._row_level:
-            return self._all_failed(parsed, min(refused.items())[1])
+            return self._all_failed(parsed, refused)
         errors |= refused
         return replace(scores, row_index=scored if errors else None), errors, answer.seconds
 
-    def _all_failed(self, parsed: Parsed, message: str) -> tuple[Scores, dict[int, str], float]:
-        """Without row-level handling one bad row takes its chunk with it."""
-        return nothing(self._plan), dict.fromkeys(range(parsed.rows), message), 0.0
+    def _unwritable(self, scores: Scores) -> dict[int, str]:
+        """Return a message for each row with a text of the model's that the output's encoding cannot express."""
+        if self._form.typed:
+            return {}  # only CSV is in an encoding
+        encoding = self._dialect.encoding
+        return {
+            row: f"the model's text has the character {character!r}, which the encoding {encoding} lacks"
+            for column in (scores.text, *scores.extra)
+            if column is not None and column.type == pa.string()
+            for row, character in csvout.unwritable(column, encoding).items()
+        }
+
+    def _all_failed(self, parsed: Parsed, errors: Mapping[int, str]) -> tuple[Scores, dict[int, str], float]:
+        """Without row-level handling the rows at fault, `errors`, take their chunk with them."""
+        message = f"not scored: another row of its chunk is at fault: {min(errors.items())[1]}"
+        return nothing(self._plan), dict.fromkeys(range(parsed.rows), message) | dict(errors), 0.0
 
 
 def _sound(parsed: Parsed) -> npt.NDArray[np.int64]:

@@ -40,7 +40,7 @@ class FailedRows:
             if self._size >= self._most:
                 self._log(
                     f"The errors file is full with row {number}; rows that fail after it are counted only. The setting "
-                    "max_errors_bytes says how large it may be."
+                    "SCORELINE_MAX_ERRORS_BYTES says how large it may be."
                 )
         if not lines:
             return None

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from scoreline.errors import SourceError
+from scoreline.pipeline import iso2022
 
 READ_AHEAD_BYTES = 8 << 20
 IDLE_SECONDS = 0.2
@@ -52,6 +53,12 @@ _HANDLER = "scoreline.lost"
 codecs.register_error(_HANDLER, _mark)
 
 
+def _decoder(encoding: str) -> codecs.IncrementalDecoder | iso2022.Decoder:
+    if iso2022.is_iso2022(encoding):
+        return iso2022.Decoder(encoding)
+    return codecs.getincrementaldecoder(encoding)(_HANDLER)
+
+
 class Decoded:
     """The text of `blocks` as UTF-8; bytes that are no text in `encoding` come out as bytes that are no UTF-8 (`LOST`).
 
@@ -68,7 +75,7 @@ class Decoded:
         head = b""
         while len(head) < _MARK_BYTES and (block := next(self._blocks, b"")):
             head += block
-        self._decoder = codecs.getincrementaldecoder(_ordered(self._encoding, head))(_HANDLER)
+        self._decoder = _decoder(_ordered(self._encoding, head))
         yield self._text(head, final=False)
         for block in self._blocks:
             yield self._text(block, final=False)

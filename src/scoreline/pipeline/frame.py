@@ -20,11 +20,12 @@ SWALLOWED_LINES = 1_000
 
 _STEP = 4 << 10  # least to look at: smaller steps would cost more than they save
 _BOM = b"\xef\xbb\xbf"
+_PARQUET = "Parquet"
 _BINARY = {
     b"\x1f\x8b": "gzip-compressed twice",
     b"\x28\xb5\x2f\xfd": "zstd-compressed twice",
     b"PK\x03\x04": "a ZIP archive or an Excel workbook",
-    b"PAR1": "Parquet",
+    b"PAR1": _PARQUET,
     b"BZh": "bzip2-compressed",
     b"\xfd7zXZ": "xz-compressed",
 }
@@ -87,7 +88,8 @@ class Framer:
             paused()
         for magic, what in _BINARY.items():
             if self._text.startswith(magic):
-                raise SourceError(f"Reading the intake failed: it is {what}, not CSV text; send it as plain CSV.")
+                hint = "set format to 'parquet' where the intake has it, or " * (what == _PARQUET)
+                raise SourceError(f"Reading the intake failed: it is {what}, not CSV text; {hint}send it as plain CSV.")
         if self._text.startswith(_BOM):
             self._at += len(_BOM)
             self._offset += len(_BOM)

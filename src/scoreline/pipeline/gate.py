@@ -38,6 +38,8 @@ class Gate:
         chunk_bytes: Callable[[], int] = lambda: 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.runs = 1
+        """Runs among which the calls are divided."""
         self._check_stop = check_stop
         self._chunk_bytes = chunk_bytes
         self._clock = clock
@@ -57,7 +59,7 @@ class Gate:
     @property
     def limit(self) -> int:
         """Calls that may be under way now."""
-        return self._limit
+        return max(1, self._limit // self.runs)
 
     @property
     def most(self) -> int:
@@ -88,8 +90,8 @@ class Gate:
                 return
             self._rows += rows
             self._calls += 1
-            self._full += self._under_way >= self._limit
-            if self._calls >= max(_LEAST_CALLS, 2 * self._limit):
+            self._full += self._under_way >= self.limit
+            if self._calls >= max(_LEAST_CALLS, 2 * self.limit):
                 self._judge(self._clock() - self._since)
                 self._begin_round()
 
@@ -115,7 +117,7 @@ class Gate:
         left = self._not_before - self._clock()
         if left > 0:
             return left
-        return _POLL if self._under_way >= self._limit else 0.0
+        return _POLL if self._under_way >= self.limit else 0.0
 
     def _judge(self, seconds: float) -> None:
         rate, size = self._rows / max(seconds, 1e-6), self._rows / self._calls

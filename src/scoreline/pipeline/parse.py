@@ -6,16 +6,17 @@ again as text; both ways give the same cells.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import pyarrow as pa
 from pyarrow import csv
 
-from scoreline.errors import SourceError
 from scoreline.pipeline.mend import Ragged, nul_bytes, undecodable
+from scoreline.pipeline.quotes import records
 from scoreline.rows import cast
-from scoreline.types import CsvDialect, Feature, FeatureType, ScoringPlan
+from scoreline.types import CsvDialect, FeatureType, ScoringPlan
 
 # Arrow keeps tables of some 20 KB in each column for the words that mean null, true and false. A source with more
 # columns than this does without: its words are found in the second reading.
@@ -33,6 +34,20 @@ class Parsed:
     errors: dict[int, str]
 
 
+class Parser(Protocol):
+    """Reads the chunks of one source; used by several threads at once. warnings: lines for the job log."""
+
+    warnings: list[str]
+
+    def parse(self, body: Any) -> Parsed:
+        """Read one chunk."""
+        ...
+
+    def sources(self, body: Any, rows: Collection[int]) -> dict[int, bytes]:
+        """Return these rows of a chunk for a person to see, each as UTF-8 text or what it has instead."""
+        ...
+
+
 class ChunkParser:
     """Reads chunks of a source with the columns `header`; used by several threads at once.
 
@@ -44,7 +59,9 @@ class ChunkParser:
         self, header: Sequence[str], plan: ScoringPlan, passthrough: Sequence[str], dialect: CsvDialect
     ) -> None:
         self.warnings: list[str] = []
-        self._absent = self._check_header(header, plan.features)
+        self._absent = cast.absent(header, plan.features)
+        if self._absent:
+            self.warnings.append(cast.absent_message(list(self._absent)))
         features = cast.inputs(header, plan.features)
         self._inputs = [feature.name for feature in features]
         self._cast = cast.Caster(features)
@@ -80,15 +97,9 @@ class ChunkParser:
                 return self._sorted_out(self._columns(table), {}, table.num_rows)
         return self._exactly(body)
 
-    def _check_header(self, header: Sequence[str], features: Sequence[Feature]) -> dict[str, pa.DataType]:
-        """Return the types of the model's columns that are absent and may be. Raises SourceError for others."""
-        absent = cast.missing(header, features)
-        gone = [feature for feature in features if feature.name in set(absent)]
-        if len(absent) == len(features) > 0 or not all(feature.optional for feature in gone):
-            raise SourceError(cast.missing_message(absent))
-        if absent:
-            self.warnings.append(cast.absent_message(absent))
-        return {feature.name: cast.ARROW_TYPES[feature.type] for feature in gone}
+    def sources(self, body: bytes, rows: Collection[int]) -> dict[int, bytes]:
+        """Return these rows of a chunk as they stand in the source."""
+        return records(body, self._dialect, rows)
 
     def _exactly(self, body: bytes) -> Parsed:
         utf8 = _is_utf8(body)

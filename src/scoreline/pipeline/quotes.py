@@ -17,6 +17,7 @@ Bytes = npt.NDArray[np.uint8]
 Positions = npt.NDArray[np.int64]
 
 _LF, _CR = 10, 13
+_TRIES = 8  # line ends that are looked at one by one before all are looked at together
 
 
 class QuoteFinder:
@@ -87,8 +88,10 @@ def last_end(text: bytes, start: int, stop: int, stretches: Positions) -> int:
     """
     line = text.rfind(b"\n", start, stop)
     bare = text.rfind(b"\r", start, stop - 1)
-    while max(line, bare) >= 0:
+    for _ in range(_TRIES):
         found = max(line, bare)
+        if found < 0:
+            return -1
         before = int(np.searchsorted(stretches, found - start))
         if before % 2 == 0:
             return found + 1
@@ -97,18 +100,21 @@ def last_end(text: bytes, start: int, stop: int, stretches: Positions) -> int:
             line = text.rfind(b"\n", start, opened)
         if bare > opened:
             bare = text.rfind(b"\r", start, opened)
-    return -1
+    ends = _record_ends(text, start, stop, stretches)
+    return int(ends[-1]) + 1 if len(ends) else -1
 
 
 def first_end(text: bytes, start: int, stop: int, stretches: Positions) -> int:
     """Return where the first record of `text[start:stop]` ends, or -1; see `last_end`."""
     line = text.find(b"\n", start, stop)
     bare = text.find(b"\r", start, stop - 1)
-    while line >= 0 or bare >= 0:
+    for _ in range(_TRIES):
+        if line < 0 and bare < 0:
+            return -1
         found = min(place for place in (line, bare) if place >= 0)
         before = int(np.searchsorted(stretches, found - start))
         if before % 2 == 0:
-            return found + 2 if text[found : found + 2] == b"\r\n" else found + 1
+            return _behind(text, found)
         if before == len(stretches):
             return -1
         closed = start + int(stretches[before])
@@ -116,15 +122,34 @@ def first_end(text: bytes, start: int, stop: int, stretches: Positions) -> int:
             line = text.find(b"\n", closed, stop)
         if 0 <= bare < closed:
             bare = text.find(b"\r", closed, stop - 1)
-    return -1
+    ends = _record_ends(text, start, stop, stretches)
+    return _behind(text, int(ends[0])) if len(ends) else -1
+
+
+def _record_ends(text: bytes, start: int, stop: int, stretches: Positions) -> Positions:
+    """Return where in `text` the line ends are that end a record of `text[start:stop]`."""
+    some = np.frombuffer(text, np.uint8, stop - start, start)
+    ends = _line_ends(some, stretches)
+    if len(ends) and ends[-1] == len(some) - 1 and some[-1] == _CR:
+        ends = ends[:-1]
+    return ends + start
+
+
+def _line_ends(text: Bytes, stretches: Positions) -> Positions:
+    ends = np.flatnonzero((text == _LF) | (text == _CR))
+    outside: Positions = ends[np.searchsorted(stretches, ends) % 2 == 0]
+    return outside
+
+
+def _behind(text: bytes, end: int) -> int:
+    return end + 2 if text[end : end + 2] == b"\r\n" else end + 1
 
 
 def records(body: bytes, dialect: CsvDialect, rows: Collection[int]) -> dict[int, bytes]:
     """Return the records of these rows of a chunk, without their line ends; rows count from 0, without blank lines."""
     text = np.frombuffer(body, np.uint8)
     stretches = QuoteFinder(dialect).stretches(text)
-    ends = np.flatnonzero((text == _LF) | (text == _CR))
-    ends = ends[np.searchsorted(stretches, ends) % 2 == 0]
+    ends = _line_ends(text, stretches)
     starts = np.concatenate(([0], ends + 1))
     stops = np.concatenate((ends, [len(text)]))
     filled = np.flatnonzero(stops > starts)  # blank lines, and the place between CR and LF, are no rows

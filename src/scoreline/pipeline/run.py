@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
+from scoreline import faults
 from scoreline.errors import InvalidRequest, OutputError, SourceError, TooManyBadRows
 from scoreline.pipeline.ask import Asker
 from scoreline.pipeline.chunk import ChunkWork, DoneChunk
 from scoreline.pipeline.crew import Crew, NoMore
 from scoreline.pipeline.failed import FailedRows
 from scoreline.pipeline.pace import Pace
-from scoreline.pipeline.parse import ChunkParser
-from scoreline.pipeline.source import Source
+from scoreline.pipeline.parse import Parser
+from scoreline.pipeline.shared import Shared, Turns, joined, made_by, plan
+from scoreline.pipeline.source import Source, open_source
 from scoreline.pipeline.tally import Tally
 from scoreline.pipeline.watch import Watch, check_stop
-from scoreline.pipeline.write import Writer
-from scoreline.protocols import ByteIntake, Ledger, Output, Progress, Scorer
+from scoreline.pipeline.write import Writer, receipts
+from scoreline.protocols import Intake, Ledger, Output, Pins, Progress, Scorer
 from scoreline.rows import csvout
 from scoreline.rows.columns import OutputColumns
-from scoreline.types import Counts, CsvDialect, RawChunk, RunTicket
+from scoreline.rows.forms import Form
+from scoreline.rows.opening import open_form
+from scoreline.types import Counts, CsvDialect, RawChunk, RowChunk, RunTicket
 
 _WARNING = "Warning: "  # begins lines of the job log that tell a person to look
+
+_FILES_TOLD, _FILES_IN_A_LINE = 1000, 20
 
 POLL_SECONDS = 0.2  # a stop is noticed within this time
 STOP_SECONDS = 5.0  # how long calls under way may take to come back after it
 
 # Beside the chunks that are being scored: two more threads parse and format meanwhile, and one chunk waits.
-_MORE_THREADS = 2
-_MORE_HELD = 3
+MORE_THREADS = 2
+MORE_HELD = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +55,18 @@ class Summary:
 
 def run(  # noqa: PLR0917 -- a run is these six things; the name of each is its type
     ticket: RunTicket,
-    intake: ByteIntake,
+    intake: Intake,
     scorer: Scorer,
     output: Output,
     ledger: Ledger,
     progress: Progress,
     *,
     errors: Output | None = None,
+    shared: Shared | None = None,
 ) -> Summary:
     """Score the source into the output and commit it; go on after the last flush of the ledger, if it has any.
+
+    shared: lets other runs score parts of the source ahead, which are taken as they are.
 
     The failed rows are listed in `errors`, if it is given; it is committed after the output, and also when the run ends
     because too many rows failed.
@@ -66,31 +76,47 @@ def run(  # noqa: PLR0917 -- a run is these six things; the name of each is its 
     decides about `output.abort`. On a stop the scorer is closed, to cut the calls under way.
     """
     _check_dialect(ticket.dialect)
-    with Source(ticket, intake) as source:
+    with closing(open_source(ticket, intake)) as source:
         header = source.header(lambda: check_stop(progress))
-        columns = OutputColumns(ticket.plan, header)
-        parser = ChunkParser(header, ticket.plan, columns.passthrough, ticket.dialect)
+        columns = OutputColumns(ticket.plan, header, ticket.output.get("partitionColumns") or ())
+        parser = source.parser(ticket.plan, columns.passthrough)
+        form = open_form(dict(ticket.output), columns.names, columns.types(source.types()), ticket.dialect)
         warnings = (*columns.warnings, *parser.warnings)
-        _check_source(intake, ledger)
-        writer = _open_writer(ticket, output, errors, ledger, progress)
+        check_source(intake, ledger)
+        writer = _open_writer(ticket, output, ledger, progress, form=form, errors=errors, file_of=source.file_of)
         if not writer.begun:
             for warning in warnings:
                 progress.log(f"{_WARNING}{warning}")
-            writer.header(csvout.header(columns.names, ticket.dialect), source.offset)
+            writer.header(source.offset)
+        borders = () if shared is None else plan(ticket, source, intake, shared.partitions)
         source.go_to(writer.position)
-        _score(ticket, source, scorer, progress, parser=parser, columns=columns, writer=writer)
+        turns = None
+        if shared is not None and borders:
+            made = made_by(columns, form)
+            turns = Turns(shared, borders, writer.position.offset, made=made, log=progress.log)
+        _score(ticket, source, scorer, progress, parser=parser, columns=columns, form=form, writer=writer, turns=turns)
         if writer.position.offset != source.offset:
             raise OutputError(
-                f"Finishing the output failed: it holds rows up to byte {writer.position.offset} of "
-                f"{source.offset}; run the job again."
+                f"Finishing the output failed: it holds the source up to {writer.position.offset} of {source.offset}; "
+                "run the job again."
             )
-        _check_source(intake, ledger)
+        check_source(intake, ledger)
         sha256 = writer.commit()
+        _tell_files(source.files(writer.files), progress)
         bytes_in = source.bytes_in(writer.position.offset)
         return Summary(writer.counts, bytes_in, writer.bytes_out, warnings, sha256)
 
 
-def _check_source(intake: ByteIntake, ledger: Ledger) -> None:
+def _tell_files(files: Sequence[tuple[str, int]], progress: Progress) -> None:
+    """Say in the job's log how many rows each file had."""
+    for start in range(0, min(len(files), _FILES_TOLD), _FILES_IN_A_LINE):
+        some = files[start : start + _FILES_IN_A_LINE]
+        progress.log(f"Rows of each file: {', '.join(f'{name} {rows}' for name, rows in some)}.")
+    if len(files) > _FILES_TOLD:
+        progress.log(f"And {len(files) - _FILES_TOLD} more files.")
+
+
+def check_source(intake: Intake, ledger: Pins) -> None:
     """Raise SourceError when the source is not the one that the job began with."""
     identity = intake.identity()
     if identity is None:
@@ -105,19 +131,34 @@ def _check_source(intake: ByteIntake, ledger: Ledger) -> None:
 
 
 def _open_writer(
-    ticket: RunTicket, output: Output, errors: Output | None, ledger: Ledger, progress: Progress
+    ticket: RunTicket,
+    output: Output,
+    ledger: Ledger,
+    progress: Progress,
+    *,
+    form: Form,
+    errors: Output | None,
+    file_of: Callable[[int], int | None],
 ) -> Writer:
     state = ledger.output_state()
     if state is None:
-        state = output.prepare()
+        state = {**output.prepare(), **form.state()}
+        faults.at("output.prepared")
         ledger.begin(state)
-    output.open(state)
+        faults.at("output.begun")
+    if any(state.get(name) != value for name, value in form.state().items()):
+        raise OutputError(
+            "Going on with the output failed: its columns have other types than when the job began; was Scoreline "
+            "upgraded meanwhile? Run the job again."
+        )
     done = ledger.flushes()
+    output.open(state, receipts(done))
     failed = None
     if errors is not None:
-        receipts = [flush.errors for flush in done if flush.errors is not None]
-        failed = FailedRows(errors, receipts, ticket.limits.max_errors_bytes, progress.log)
-    return Writer(output, ledger, done, failed)
+        listed = [flush.errors for flush in done if flush.errors is not None]
+        failed = FailedRows(errors, listed, ticket.limits.max_errors_bytes, progress.log)
+    most = ticket.limits.max_result_bytes
+    return Writer(output, form, ledger, done, failed, most=most, file_of=file_of)
 
 
 def _score(
@@ -126,30 +167,23 @@ def _score(
     scorer: Scorer,
     progress: Progress,
     *,
-    parser: ChunkParser,
+    parser: Parser,
     columns: OutputColumns,
+    form: Form,
     writer: Writer,
+    turns: Turns | None,
 ) -> None:
     stopping = threading.Event()
-    plan = ticket.plan
     pace = Pace(ticket.pace)
-    asker = Asker(scorer, plan, ticket.pace, stopping=stopping, limits=ticket.limits, chunk_bytes=pace.target)
-    work = ChunkWork(
-        parser,
-        asker,
-        columns,
-        ticket.dialect,
-        pace,
-        plan=plan,
-        row_level=ticket.errors.row_level,
-        keep_failed=ticket.errors_file is not None,
-    )
+    asker = Asker(scorer, ticket.plan, ticket.pace, stopping=stopping, limits=ticket.limits, chunk_bytes=pace.target)
+    work = ChunkWork(ticket, parser, asker, columns, pace, form=form)
     tally = Tally(ticket.errors, progress.log, writer.counts)
-    crew = Crew(
-        source.chunks(writer.position.chunk, pace.target),
-        work,
-        threads=asker.gate.most + _MORE_THREADS,
-        held=lambda: asker.gate.limit + _MORE_HELD,
+    first = writer.position.chunk
+    crew: Crew[RawChunk | RowChunk | DoneChunk, DoneChunk] = Crew(
+        source.chunks(first, pace.target) if turns is None else joined(source, turns, first, pace.target),
+        lambda chunk: chunk if isinstance(chunk, DoneChunk) else work(chunk),
+        threads=asker.gate.most + MORE_THREADS,
+        held=lambda: asker.gate.limit + MORE_HELD,
     )
     watch = Watch(
         progress,
@@ -159,6 +193,7 @@ def _score(
         bytes_total=source.size,
         in_flight=lambda: crew.in_flight,
         chunk_bytes=pace.target,
+        turns=turns,
     )
     try:
         for chunk in _in_order(crew, watch, tally, columns):
@@ -174,9 +209,12 @@ def _score(
         except TooManyBadRows:
             writer.end_early()
             raise
+        writer.end()
         watch.look(last=True)
     finally:
         stopping.set()
+        if turns is not None:
+            turns.close()
         source.close()
         if crew.in_flight:
             scorer.close()
@@ -184,7 +222,7 @@ def _score(
 
 
 def _in_order(
-    crew: Crew[RawChunk, DoneChunk], watch: Watch, tally: Tally, columns: OutputColumns
+    crew: Crew[RawChunk | RowChunk | DoneChunk, DoneChunk], watch: Watch, tally: Tally, columns: OutputColumns
 ) -> Iterator[DoneChunk]:
     while True:
         watch.look()

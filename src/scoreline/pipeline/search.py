@@ -3,6 +3,9 @@
 A refused part is halved until the row is found; of two halves the second needs no call of its own when the first was
 taken. What comes after is asked for in groups that hold a refused row about every second time, as far as can be told
 from the rows so far: with one refused row in a chunk that is all of it, with every row refused it is one row.
+
+The answers say yes or no, so k refused rows among n cost at least log2 of (n over k) calls; this takes up to a third
+more, and never much more than one for each row.
 """
 
 from __future__ import annotations
@@ -57,7 +60,10 @@ class Search:
     def next(self) -> Part | None:
         """Return the part to ask for, None when there is no more."""
         if self._spent >= self._calls:
-            self._give_up("too many rows of the same chunk were refused")
+            self._give_up(
+                f"{self._calls} calls were spent on the refused rows of the same chunk, and no more are made "
+                "(SCORELINE_REFUSAL_CALLS)"
+            )
         if self._spent >= LEAST_CALLS and not self._good and not self._probed:
             self._probed = True
             self._probes = self._spread()
@@ -167,7 +173,7 @@ class Search:
         return rows[:: max(1, len(rows) // PROBES)][:PROBES]
 
     def _give_up(self, why: str) -> None:
-        message = f"not scored: {why}, the last because {self._refusal}"
+        message = f"not scored: {why}; the last refusal was: {self._refusal}"
         for start, stop, _ in self._todo:
             for row in range(start, stop):
                 self.errors.setdefault(row, message)

@@ -18,6 +18,7 @@ class Tally:
         self._log = log
         self.counts = before
         self._first: str | None = None
+        self._called = "one of them" if before.failed else "the first"
         self._none_scored_yet = before.failed == before.read
         self._leading = before.read if self._none_scored_yet else 0  # rows at the start that all failed
 
@@ -39,7 +40,8 @@ class Tally:
         self._check()
 
     def end(self) -> None:
-        """Say that there are no more rows. Raises TooManyBadRows when every row failed."""
+        """Say that there are no more rows. Raises TooManyBadRows when all failed, or a run before had too many."""
+        self._check()
         if self._plan.abort_on_error and self.counts.read and self.counts.failed == self.counts.read:
             self._refuse()
 
@@ -53,7 +55,7 @@ class Tally:
 
     def _refuse(self) -> None:
         share = 100 * self.counts.failed / self.counts.read
-        first = f"; the first: {self._first}" if self._first else ""
+        first = f"; {self._called}: {self._first}" if self._first else ""
         raise TooManyBadRows(
             f"Scoring was stopped: {self.counts.failed} of {self.counts.read} rows ({share:.1f} %) failed, more than "
             f"abortOnError allows{first.rstrip('.')}; correct the data, or set abortOnError to false to score the rest."

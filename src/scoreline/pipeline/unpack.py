@@ -110,12 +110,12 @@ class Unpacked:
         if self.bytes_out > most:
             raise SourceError(
                 f"Reading the intake failed: its {self.packing} data unpacks to more than {most} bytes; send it in "
-                "parts, or have the setting max_unpacked_bytes raised."
+                "parts, or have the setting SCORELINE_MAX_UNPACKED_BYTES raised."
             )
         if self.bytes_out > max(_FREE_BYTES, ratio * self.bytes_in):
             raise SourceError(
                 f"Reading the intake failed: its {self.packing} data unpacks to more than {ratio} times its size, as "
-                "no ordinary table does; send it unpacked, or have the setting max_expansion raised."
+                "no ordinary table does; send it unpacked, or have the setting SCORELINE_MAX_EXPANSION raised."
             )
 
     def _damaged(self, cause: str) -> SourceError:

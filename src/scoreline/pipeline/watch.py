@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from scoreline.errors import Cancelled
 from scoreline.pipeline.ask import Asker
+from scoreline.pipeline.shared import Turns
 from scoreline.pipeline.write import Writer
 from scoreline.protocols import Progress
 from scoreline.types import Snapshot
@@ -33,6 +34,7 @@ class Watch:
         bytes_total: Callable[[], int | None],
         in_flight: Callable[[], int],
         chunk_bytes: Callable[[], int],
+        turns: Turns | None = None,
     ) -> None:
         self._progress = progress
         self._writer = writer
@@ -41,6 +43,7 @@ class Watch:
         self._bytes_total = bytes_total
         self._in_flight = in_flight
         self._chunk_bytes = chunk_bytes
+        self._turns = turns
         self._reported = float("-inf")
 
     def look(self, *, last: bool = False) -> None:
@@ -52,6 +55,9 @@ class Watch:
         while self._asker.notes:
             self._progress.log(self._asker.notes.popleft())
         self._writer.tick()
+        if self._turns is not None:
+            self._asker.gate.runs = self._turns.runs()
+            self._turns.recorded(self._writer.position.offset)
         if last or time.monotonic() - self._reported >= REPORT_SECONDS:
             self._reported = time.monotonic()
             self._progress.report(

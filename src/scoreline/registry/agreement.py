@@ -101,6 +101,8 @@ def class_labels(request: PackageRequest, info: ModelInfo | None, kind: TargetTy
             "(`--class-labels` on the command line).",
             _LABELS,
         )
+    if twice := next((label for place, label in enumerate(labels) if label in labels[:place]), None):
+        raise InvalidRequest(f"The model names the class {twice!r} twice: start it with names that differ.", _LABELS)
     least = _OUTPUTS[kind][0]
     wanted = 2 if kind is TargetType.BINARY else None if info is None else info.outputs
     wanted = len(own) if own is not None else wanted

@@ -79,12 +79,19 @@ def register_tree(
         "created_at": now(),
     }
     with store.exclusive("artifacts") as connection:
-        known = _find(connection, caller, tree.sha256)
-        if known is None:
+        earlier = _find(connection, caller, tree.sha256)
+        if earlier is None:
             connection.execute(artifacts.insert().values(values))
-        elif trusted_here and not known.trusted:
-            connection.execute(artifacts.update().where(artifacts.c.id == known.id).values(trusted=True))
-        return _get(connection, caller, tree.sha256)
+        elif trusted_here and not earlier.trusted:
+            connection.execute(artifacts.update().where(artifacts.c.id == earlier.id).values(trusted=True))
+        found = _get(connection, caller, tree.sha256)
+    keep(spool, tree, scratch)  # deleted since, if nothing named it any more
+    return found
+
+
+def known(sha256: str | None) -> sa.ColumnElement[bool]:
+    """Return the clause that says whether there is an artefact of this content, whosever."""
+    return sa.exists().where(artifacts.c.sha256 == sha256)
 
 
 def keep(spool: Spool, tree: Tree, scratch: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -187,20 +188,16 @@ def register(
             raise NotFound(f"There is no custom model version {version_id!r}.")
         model = get_in(connection, caller, version.model_id)
     asked = parse({**body, "name": body.get("name") or model.name})
-    with artifacts.scratch_folder(scratch) as folder:
+    with _told_of(model, version), artifacts.scratch_folder(scratch) as folder:
         root = Path(folder) / "model"
         root.mkdir()
         custom_versions.unpack(spool, version, root)
         code = artifacts.detect(root).format == "drum"
-        if code:
-            _describe(root, model, version, asked)
+        own_description = _describe(root, model, version, asked) if code else None
         artifact = artifacts.register_tree(
             store, spool, caller, trees.scan(root), model.name, trusted="code" in caller.rights, scratch=Path(folder)
         )
-    return packages.create(
-        store,
-        caller,
-        replace(
+        request = replace(
             asked,
             artifact=artifact.sha256,
             description=asked.description | {"modelName": model.name},
@@ -212,14 +209,31 @@ def register(
             features={} if code else asked.features,
             extra={} if code else asked.extra,
             model_id=version.id,
-        ),
-        source=_source(model, version),
-    )
+        )
+        made = packages.create(store, caller, request, source=_source(model, version))
+        custom_versions.keep_in(store, spool, version, artifact.sha256, own_description)
+        return made
 
 
-def _describe(root: Path, model: CustomModel, version: CustomVersion, asked: PackageRequest) -> None:
-    """Write what a folder with code predicts beside it; what it says of its columns itself stays."""
+@contextmanager
+def _told_of(model: CustomModel, version: CustomVersion) -> Iterator[None]:
+    """Say of refusals which version it is that cannot be registered."""
+    try:
+        yield
+    except InvalidRequest as exc:
+        why = exc.message.replace("The ", "the ", 1) if exc.message.startswith("The ") else exc.message
+        raise InvalidRequest(
+            f"Version {version.label} of custom model {model.name!r} cannot be registered: {why}", exc.field
+        ) from exc
+
+
+def _describe(root: Path, model: CustomModel, version: CustomVersion, asked: PackageRequest) -> str | None:
+    """Write what a folder with code predicts beside it; what it says of its columns itself stays.
+
+    Returns the file that it had itself, None for none.
+    """
     file = root / drum_folder.DESCRIPTION
+    own = file.read_bytes() if file.is_file() else None
     try:
         said = drum_folder.read_description(root)
     except ModelBroken as exc:
@@ -234,6 +248,7 @@ def _describe(root: Path, model: CustomModel, version: CustomVersion, asked: Pac
     if version.parameters:
         said["runtimeParameters"] = version.parameters
     file.write_text(json.dumps({name: said[name] for name in sorted(said) if said[name] is not None}, indent=1) + "\n")
+    return None if own is None else own.decode()
 
 
 def _positive(model: CustomModel) -> str | None:

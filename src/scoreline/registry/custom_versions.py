@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 import tarfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -13,6 +15,7 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from scoreline.access import Caller, require_change, require_right, require_write, visible
 from scoreline.errors import Conflict, InvalidRequest, NotFound
+from scoreline.models.drum_folder import DESCRIPTION
 from scoreline.registry import artifacts
 from scoreline.registry import tree as trees
 from scoreline.registry.records import CustomFile, CustomVersion, Page, fetch_page, owner_from, prefixed, unprefixed
@@ -24,6 +27,7 @@ from scoreline.store.tables.custom import custom_models
 from scoreline.store.tables.registry import packages
 from scoreline.types import JsonObject
 
+_BLOCK = 1 << 20
 _MOST_FILES = 1000
 _LONGEST_PATH = 1000
 _LONGEST_PART = 255  # what file systems take
@@ -55,8 +59,8 @@ def create(
     """Make a version; nothing of its files is loaded or run.
 
     scratch: folder for temporary files with room for twice the model. Raises NotFound, Forbidden, also for code from
-    a caller without the right `code`; InvalidRequest for paths that are not safe, twice there, too many or too large;
-    Conflict when another version was made meanwhile; SpoolFull.
+    a caller without the right `code`; InvalidRequest for no file, too many or too large ones, paths that are not safe
+    or there twice; Conflict when another version was made meanwhile; SpoolFull.
     """
     require_write(caller)
     with store.read() as connection:
@@ -70,20 +74,26 @@ def create(
         root.mkdir()
         kept = _previous(spool, base, wanted.delete, root)
         _place(wanted.files, root)
-        tree = trees.scan(root) if any(root.iterdir()) else None
-        if tree is not None:
-            _check(tree, max_bytes)
-            _check_right(caller, tree.root)
-            artifacts.keep(spool, tree, Path(folder))
-        files = [] if tree is None else [_file(tree, path, kept.get(path)) for path in tree.names]
-    values = {
-        "sha256": None if tree is None else tree.sha256,
-        "size": 0 if tree is None else tree.size,
-        "files": files,
-        "resources": (base.resources if base else {}) | (wanted.resources or {}),
-        "parameters": _merged(base, wanted.parameters or {}),
-    }
-    return _insert(store, caller, model_id, latest, values, major=wanted.major)
+        if not any(path.is_file() for path in root.rglob("*")):
+            raise InvalidRequest(
+                f"The new version of custom model {name!r} has no files: give `files`, or a `folder_path` that is not "
+                "empty.",
+                "file",
+            )
+        tree = trees.scan(root)
+        _check(tree, max_bytes)
+        _check_right(caller, tree.root)
+        artifacts.keep(spool, tree, Path(folder))
+        values = {
+            "sha256": tree.sha256,
+            "size": tree.size,
+            "files": [_file(tree, path, kept.get(path)) for path in tree.names],
+            "resources": (base.resources if base else {}) | (wanted.resources or {}),
+            "parameters": _merged(base, wanted.parameters or {}),
+        }
+        made = _insert(store, caller, model_id, latest, values, major=wanted.major)
+        artifacts.keep(spool, tree, Path(folder))  # deleted since, if nothing named it any more
+    return made
 
 
 def get(store: Store, caller: Caller, model_id: str, version_id: str) -> CustomVersion:
@@ -129,17 +139,49 @@ def describe(store: Store, caller: Caller, model_id: str, version_id: str, descr
     return replace(version, description=description)
 
 
-def open_files(spool: Spool, version: CustomVersion) -> IO[bytes]:
-    """Open a version's files: an uncompressed tar. Raises NotFound for none; SpoolError when they are damaged."""
+def contents(spool: Spool, version: CustomVersion) -> Iterator[tuple[str, IO[bytes]]]:
+    """Yield path and content of each of a version's files, to be read before the next one is asked for.
+
+    Raises NotFound for none; SpoolError when they are damaged.
+    """
     if version.sha256 is None:
         raise NotFound(f"Version {version.label} of custom model {version.model_id!r} has no files.")
-    return spool.open_object(artifacts.object_name(version.sha256))
+    own = {file.path for file in version.files}
+    packed = spool.open_object(artifacts.object_name(version.kept_in or version.sha256))
+    with packed, tarfile.open(fileobj=packed, mode="r:") as archive:
+        for member in archive:
+            content = archive.extractfile(member)
+            if member.name == DESCRIPTION and version.own_description is not None:
+                content = io.BytesIO(version.own_description.encode())
+            if content is not None and member.name in own:
+                yield member.name, content
 
 
 def unpack(spool: Spool, version: CustomVersion, root: Path) -> None:
-    """Write a version's files to a folder. Raises as `open_files`."""
-    with open_files(spool, version) as packed, tarfile.open(fileobj=packed, mode="r:") as archive:
-        archive.extractall(root, filter="data")
+    """Write a version's files to a folder. Raises as `contents`."""
+    for path, content in contents(spool, version):
+        target = root / checked_path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("wb") as file:
+            shutil.copyfileobj(content, file, _BLOCK)
+
+
+def keep_in(store: Store, spool: Spool, version: CustomVersion, artifact: str, own_description: str | None) -> None:
+    """Take the files of a version from the artefact that was made of them from now on; no second copy is kept.
+
+    own_description: what the version has in place of the artefact's description. Raises SpoolError.
+    """
+    if version.sha256 in (None, artifact) or version.kept_in == artifact:
+        return
+    values = {"kept_in": artifact, "own_description": own_description}
+    with store.begin() as connection:
+        connection.execute(table.update().where(table.c.id == version.id).values(values))
+    # Apart from it, so that no version names what is deleted. Who stores the same files now looks again afterwards.
+    with store.exclusive("custom models") as connection:
+        store.lock(connection, "artifacts")
+        named = sa.and_(table.c.sha256 == version.sha256, table.c.kept_in.is_(None))
+        if not connection.scalar(sa.select(sa.or_(sa.exists().where(named), artifacts.known(version.sha256)))):
+            spool.delete_object(artifacts.object_name(str(version.sha256)))
 
 
 def checked_path(path: str) -> str:
@@ -293,4 +335,6 @@ def _version(row: RowMapping) -> CustomVersion:
         created_at=values["created_at"],
         owner=owner_from(unprefixed(row, "u_")),
         frozen=bool(row["frozen"]),
+        kept_in=values["kept_in"],
+        own_description=values["own_description"],
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from urllib.parse import urlsplit
 
 from sqlalchemy.engine import Connection
 
@@ -105,7 +104,7 @@ def reach_for(store: Store, caller: Caller, kind: str, url: str, outside: Outsid
             f"to do so: an admin grants it with `scoreline user update {caller.username} --right {RIGHT}`."
         )
     reach = outside.reach(anywhere=caller.role == "admin" or known == servers.ANYWHERE)
-    reach.check(urlsplit(url).hostname or "", f"The server {url}")
+    reach.check_url(url, f"The server {url}")
     return reach
 
 

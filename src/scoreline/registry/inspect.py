@@ -51,7 +51,7 @@ def inspect(
     )
     body = {"artifact": sha256, "trusted": artifact.trusted, "sample": None if sample is None else dict(sample)}
     try:
-        answer = _ask(candidates, secret, body, deadline)
+        answer = _ask(artifact, candidates, secret, body, deadline)
     finally:
         tokens.end(store, token.id)
     info = _read(artifact, answer)
@@ -71,7 +71,7 @@ def _candidates(store: Store, caller: Caller, artifact: Artifact, deadline: floa
     return found
 
 
-def _ask(candidates: list[Server], secret: str, body: JsonObject, deadline: float) -> JsonObject:
+def _ask(artifact: Artifact, candidates: list[Server], secret: str, body: JsonObject, deadline: float) -> JsonObject:
     """Return the first answer; servers that cannot be reached or are busy are asked again until the time is up."""
     headers = {"Authorization": f"Bearer {secret}"}
     # Own addresses only: a proxy from the environment must not see the token.
@@ -84,7 +84,7 @@ def _ask(candidates: list[Server], secret: str, body: JsonObject, deadline: floa
                     trouble = f"{server.url} does not answer ({type(exc).__name__})"
                     continue
                 if response.status_code != 503:
-                    return _answer(server, response)
+                    return _answer(artifact, server, response)
                 trouble = f"{server.url} is busy"
             if time.monotonic() + _PAUSE_SECONDS > deadline:
                 raise Conflict(
@@ -94,7 +94,7 @@ def _ask(candidates: list[Server], secret: str, body: JsonObject, deadline: floa
             time.sleep(_PAUSE_SECONDS)
 
 
-def _answer(server: Server, response: httpx2.Response) -> JsonObject:
+def _answer(artifact: Artifact, server: Server, response: httpx2.Response) -> JsonObject:
     try:
         document = response.json()
     except ValueError:
@@ -103,7 +103,10 @@ def _answer(server: Server, response: httpx2.Response) -> JsonObject:
         return document
     said = document.get("message") if isinstance(document, dict) else None
     if response.status_code in (400, 422):
-        raise InvalidRequest(str(said or "The model cannot be loaded."), "file")
+        # A folder has the name of its content there.
+        raise InvalidRequest(
+            str(said or "The model cannot be loaded.").replace(artifact.sha256, artifact.filename), "file"
+        )
     raise Conflict(
         f"The model cannot be checked: the prediction server {server.url} answered {response.status_code} "
         f"({one_line(str(said or response.reason_phrase), 200)}); see its log."

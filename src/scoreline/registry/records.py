@@ -149,8 +149,9 @@ class CustomFile:
 class CustomVersion:
     """The files of a custom model at one time.
 
-    sha256: hash of their content, None for no files. resources: what was asked for and is only noted. parameters:
-    values of runtime parameters, by name. frozen: it was registered.
+    sha256: hash of their content, None for no files. kept_in: the artefact that holds them in its place; then
+    own_description is the file that the artefact has replaced, None where there was none. resources: what was asked for
+    and is only noted. parameters: values of runtime parameters, by name. frozen: it was registered.
     """
 
     id: str
@@ -166,6 +167,8 @@ class CustomVersion:
     created_at: datetime
     owner: Owner
     frozen: bool
+    kept_in: str | None = None
+    own_description: str | None = None
 
     @property
     def label(self) -> str:

@@ -12,8 +12,10 @@ from sqlalchemy.engine import Connection
 
 from scoreline.access import Caller, require_admin, visible
 from scoreline.errors import InvalidRequest, NotFound
+from scoreline.network import place_of
 from scoreline.registry.records import Server
 from scoreline.store import Store, new_id, now
+from scoreline.store.tables.access import users
 from scoreline.store.tables.registry import prediction_servers as table
 
 DEFAULT_NAME = "default"
@@ -125,6 +127,17 @@ def checked_url(url: str) -> str:
     if parts.username is not None or parts.password is not None:
         raise InvalidRequest("A prediction server's address holds no user or password.", "url")
     return url.rstrip("/")
+
+
+def places(store: Store, user_id: str) -> tuple[list[str], list[str]]:
+    """Return places (`host:port`) of the installation's own servers, and of those that admins of a user's named."""
+    org_id = sa.select(users.c.org_id).where(users.c.id == user_id).scalar_subquery()
+    mine = sa.and_(table.c.kind != OWN, table.c.org_id == org_id, table.c.reach == ANYWHERE)
+    query = sa.select(table.c.url, table.c.kind).where(sa.or_(table.c.kind == OWN, mine))
+    with store.read() as connection:
+        rows = connection.execute(query).all()
+    own, known = (sorted({place_of(row.url) for row in rows if (row.kind == OWN) is mine}) for mine in (True, False))
+    return own, known
 
 
 def known_foreign(store: Store, caller: Caller, kind: str, url: str) -> str | None:

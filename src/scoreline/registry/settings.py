@@ -28,7 +28,8 @@ class DeploymentSettings:
     association_id: columns that identify a row (at most one); association_required: data without it is refused.
     warning_*: predictions strictly above `upper` or below `lower` are outliers; both None while no boundary is set.
     approval_*: whether the deployment takes part in approval, and what it is; APPROVED while it does not.
-    target_drift, feature_drift, predictions_data_collection: always off in this version.
+    target_drift, feature_drift: whether drift is to be tracked; kept for when it is, nothing is tracked yet.
+    predictions_data_collection: always off in this version.
     """
 
     association_id: tuple[str, ...] = ()
@@ -44,8 +45,6 @@ class DeploymentSettings:
 
 
 _FEATURES = {
-    "targetDrift": "drift tracking",
-    "featureDrift": "drift tracking",
     "predictionsDataCollection": "storing the rows of prediction requests",
     "predictionIntervals": "prediction intervals",
     "segmentAnalysis": "segment analysis",
@@ -56,7 +55,7 @@ _FEATURES = {
 }
 """Settings of features that are not built, by name, and what each is about."""
 
-_BUILT = ("associationId", "predictionWarning", "approval")
+_KEPT = ("associationId", "predictionWarning", "approval", "targetDrift", "featureDrift")
 
 
 def get_in(connection: Connection, deployment_id: str) -> DeploymentSettings:
@@ -82,13 +81,15 @@ def from_stored(stored: Mapping[str, Any]) -> DeploymentSettings:
         warning_lower=boundaries.get("lower"),
         approval_enabled=approval.get("enabled", False),
         approval_status=approval.get("status", APPROVED),
+        target_drift=(stored.get("targetDrift") or {}).get("enabled", False),
+        feature_drift=(stored.get("featureDrift") or {}).get("enabled", False),
     )
 
 
 def to_stored(settings: DeploymentSettings) -> JsonObject:
     """Return what the table keeps of settings."""
     whole, plain = document(settings), document(DeploymentSettings())
-    return {name: whole[name] for name in _BUILT if whole[name] != plain[name]}
+    return {name: whole[name] for name in _KEPT if whole[name] != plain[name]}
 
 
 def document(settings: DeploymentSettings) -> JsonObject:
@@ -156,6 +157,7 @@ def changed(
             _refuse_unbuilt(name, document(current)[name], value)
     result = _association(current, object_of(wanted, "associationId"))
     result = _warning(result, object_of(wanted, "predictionWarning"), target_type, usual)
+    result = _drift(result, wanted)
     return _approval(result, object_of(wanted, "approval"), caller)
 
 
@@ -234,6 +236,18 @@ def _check_warning(found: Boundaries | None, target_type: TargetType, field: str
             "boundaries of its own; `scoreline deploy --baseline FILE.csv` gives a model such.",
             field,
         )
+
+
+def _drift(current: DeploymentSettings, wanted: Mapping[str, Any]) -> DeploymentSettings:
+    switches = {"target_drift": "targetDrift", "feature_drift": "featureDrift"}
+    changes: dict[str, Any] = {}
+    for field, name in switches.items():
+        section = object_of(wanted, name)
+        check_known(section, ("enabled",), f"{name}.", "setting")
+        enabled = _flag(section.get("enabled"), f"{name}.enabled")
+        if enabled is not None:
+            changes[field] = enabled
+    return replace(current, **changes)
 
 
 def _approval(current: DeploymentSettings, wanted: Mapping[str, Any], caller: Caller) -> DeploymentSettings:

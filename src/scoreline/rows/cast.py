@@ -50,6 +50,18 @@ def missing(names: Sequence[str], features: Sequence[Feature]) -> list[str]:
     return [feature.name for feature in features if feature.name not in present]
 
 
+def absent(names: Sequence[str], features: Sequence[Feature]) -> dict[str, pa.DataType]:
+    """Return the types of the model's columns that are not among the `names` and need not be.
+
+    Raises SourceError for others, and when none of a model's columns is there.
+    """
+    lacking = set(missing(names, features))
+    gone = [feature for feature in features if feature.name in lacking]
+    if len(gone) == len(features) > 0 or not all(feature.optional for feature in gone):
+        raise SourceError(missing_message([feature.name for feature in gone]))
+    return {feature.name: ARROW_TYPES[feature.type] for feature in gone}
+
+
 def inputs(names: Sequence[str], features: Sequence[Feature]) -> tuple[Feature, ...]:
     """Return the columns that a model gets: its own, or for one that names none every column of the source as it is.
 

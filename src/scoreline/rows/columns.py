@@ -7,6 +7,7 @@ generated cells empty.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,11 +19,14 @@ from scoreline.errors import InvalidRequest, SourceError, WrongAnswer, one_line
 from scoreline.rows import arrow
 from scoreline.rows.scores import chosen
 from scoreline.rows.shapes import APPROVAL, STATUS, Generated, generated_columns, listed
+from scoreline.rows.typed import as_text
 from scoreline.types import Scores, ScoringPlan
 
 OK = "OK"
 _ERROR = "ERROR: "
 _STATUS_LENGTH = 500
+
+_SNAKE = re.compile("(?<!_)_([a-z])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +40,13 @@ class _Column:
 class OutputColumns:
     """The output columns of one job over a source with `source_columns`.
 
-    names: the header, in order. passthrough: the source columns that `build` needs. warnings: lines for the job log.
+    names: the header, in order. passthrough: the source columns that `build` needs. partition: source columns by which
+    the output is divided; they are no columns of it under their own names. warnings: lines for the job log.
     Raises SourceError when a passthrough column is missing or the source's names are ambiguous, InvalidRequest when
     classes or renames cannot be done.
     """
 
-    def __init__(self, plan: ScoringPlan, source_columns: Sequence[str]) -> None:
+    def __init__(self, plan: ScoringPlan, source_columns: Sequence[str], partition: Sequence[str] = ()) -> None:
         check_header(source_columns)
         self.warnings: list[str] = list(plan.notes)
         columns = [_Column(made.name, generated=made) for made in generated_columns(plan)]
@@ -57,13 +62,33 @@ class OutputColumns:
             )
         columns += self._renamed_on_collision(_carried(plan, source_columns), generated)
         self._columns = self._remapped([*columns, *last], plan.remap)
+        self._partition = _divided(partition, source_columns)
+        self._columns = tuple(
+            column for column in self._columns if column.source != column.name or column.source not in partition
+        )
         self.names = tuple(column.name for column in self._columns)
-        self.passthrough = tuple(column.source for column in self._columns if column.source is not None)
+        carried = [column.source for column in self._columns if column.source is not None]
+        self.passthrough = tuple(dict.fromkeys((*carried, *partition)))
+
+    def types(self, source: Mapping[str, pa.DataType]) -> list[pa.DataType]:
+        """Return the types that `build` gives when it is to keep types; `source`: those of the source's columns."""
+        return [
+            source[column.source]
+            if column.source is not None
+            else (pa.string() if column.generated is None else column.generated.kind)
+            for column in self._columns
+        ]
 
     def build(
-        self, scores: Scores, passthrough: Mapping[str, pa.Array], errors: Mapping[int, str], n: int
+        self,
+        scores: Scores,
+        passthrough: Mapping[str, pa.Array],
+        errors: Mapping[int, str],
+        n: int,
+        *,
+        typed: bool = False,
     ) -> list[pa.Array]:
-        """Return one string array of `n` cells per name.
+        """Return one array of `n` cells per name: of strings, or with the types that `types` says; then partitions.
 
         `scores` has a row for each of the `n` rows, or only for those without an error; `scores.row_index` says
         which when it is given. `errors` has the message (without `ERROR:`) of each failed row.
@@ -73,17 +98,18 @@ class OutputColumns:
         arrays = []
         for column in self._columns:
             if column.source is not None:
-                arrays.append(passthrough[column.source])
+                cells = passthrough[column.source]
+                arrays.append(cells if typed else as_text(cells))
                 continue
             if column.generated is not None:
-                cells = column.generated.cells(dense)
+                cells = column.generated.values(dense) if typed else column.generated.cells(dense)
             elif column.constant is not None:
                 cells = pa.repeat(arrow.text(column.constant), len(dense.values))
             else:
                 arrays.append(_status(errors, n))
                 continue
             arrays.append(cells if place is None else cells.take(place))
-        return arrays
+        return [*arrays, *(as_text(passthrough[name]) for name in self._partition)]
 
     def _renamed_on_collision(self, carried: Sequence[str], generated: Sequence[str]) -> list[_Column]:
         taken = {*generated, *carried}
@@ -107,8 +133,13 @@ class OutputColumns:
     def _remapped(self, columns: Sequence[_Column], remap: Sequence[tuple[str, str | None]]) -> tuple[_Column, ...]:
         renames = dict(remap)
         present = {column.name for column in columns}
-        for name in renames:
-            if name not in present:
+        for name in [name for name in renames if name not in present]:
+            # The official client sends the names in a job definition's object so.
+            meant = [each for each in present - renames.keys() if _SNAKE.sub(_camel, each) == name]
+            if len(meant) == 1:
+                renames[meant[0]] = renames[name]
+                self.warnings.append(f"columnNamesRemapping names '{name}', which is taken for '{meant[0]}'.")
+            else:
                 self.warnings.append(f"columnNamesRemapping names '{name}', which is not a column of the output.")
         kept = []
         for column in columns:
@@ -128,6 +159,10 @@ class OutputColumns:
                 "columnNamesRemapping",
             )
         return tuple(kept)
+
+
+def _camel(found: re.Match[str]) -> str:
+    return found[1].upper()
 
 
 def check_header(names: Sequence[str]) -> None:
@@ -167,6 +202,16 @@ def _carried(plan: ScoringPlan, source: Sequence[str]) -> list[str]:
             "requires; add it to the file, or change the deployment's setting."
         )
     return [name for name in plan.association_id if name in present and name not in wanted] + wanted
+
+
+def _divided(partition: Sequence[str], source: Sequence[str]) -> tuple[str, ...]:
+    absent = [name for name in partition if name not in source]
+    if absent:
+        raise SourceError(
+            f"Reading the intake failed: the header lacks the partition column{'s' * (len(absent) > 1)} "
+            f"{listed(absent)}; correct partitionColumns or the file."
+        )
+    return tuple(partition)
 
 
 def _placed(scores: Scores, errors: Mapping[int, str], n: int) -> tuple[Scores, pa.Array | None]:

@@ -68,6 +68,25 @@ def fitting(text: str, encoding: str) -> str:
     return text if is_utf8(encoding) else text.encode(encoding, "replace").decode(encoding)
 
 
+def unwritable(column: pa.Array, encoding: str) -> dict[int, str]:
+    """Return the first character that the encoding lacks for each text of a string array that has one."""
+    if is_utf8(encoding):
+        return {}
+    try:
+        data_bytes(column).decode().encode(encoding)
+    except UnicodeEncodeError:
+        pass
+    else:
+        return {}
+    lacking = dict[int, str]()
+    for row, cell in enumerate(column.to_pylist()):
+        try:
+            (cell or "").encode(encoding)
+        except UnicodeEncodeError as problem:
+            lacking[row] = problem.object[problem.start]
+    return lacking
+
+
 def is_utf8(encoding: str) -> bool:
     """Say whether text in `encoding` is UTF-8 as it stands, without a byte order mark."""
     return codecs.lookup(encoding).name == "utf-8"

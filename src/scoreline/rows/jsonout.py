@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scoreline.rows import arrow, csvout, text
+from scoreline.rows import arrow, csvout, text, typed
 
 _COMMA, _NOTHING, _QUOTE = map(arrow.text, (",", "", '"'))
 _NULL = "null"
@@ -23,7 +23,21 @@ def literals(array: pa.Array) -> pa.Array:
         return text.floats(arrow.values(array))
     if pa.types.is_string(array.type):
         return pc.binary_join_element_wise(_QUOTE, _escaped(array), _QUOTE, _NOTHING)
+    if pa.types.is_nested(array.type):
+        return typed.as_json(array)
     return pc.cast(array, pa.string())
+
+
+def objects(names: Sequence[str], arrays: Sequence[pa.Array]) -> bytes:
+    """Return each row as a JSON object with these names, in a line of its own; null where there is no value."""
+    members = [
+        pc.binary_join_element_wise(
+            arrow.text(json.dumps(name, ensure_ascii=False) + ":"), literals(array), _NOTHING, **_NULLS
+        )
+        for name, array in zip(names, arrays, strict=True)
+    ]
+    inside = pc.binary_join_element_wise(*members, _COMMA)
+    return csvout.data_bytes(pc.binary_join_element_wise(arrow.text("{"), inside, arrow.text("}\n"), _NOTHING))
 
 
 def values(arrays: Sequence[pa.Array]) -> bytes:

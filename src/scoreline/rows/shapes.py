@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scoreline.errors import InvalidRequest
-from scoreline.rows import arrow, text
+from scoreline.errors import InvalidRequest, WrongAnswer
+from scoreline.rows import arrow, cast, text
 from scoreline.types import Boundaries, ExtraOutput, FeatureType, Scores, ScoringPlan, TargetType
 
 Values = npt.NDArray[np.float64]
@@ -21,15 +21,24 @@ STATUS = "prediction_status"
 APPROVAL = "DEPLOYMENT_APPROVAL_STATUS"
 _NAMELESS = "target"  # stands for the name that a multilabel target does not have
 _EXTRA = "EXTRA_"
-_TRUE, _FALSE = map(arrow.text, ("True", "False"))
+_TEXT, _DOUBLE, _FLAG = pa.string(), pa.float64(), pa.bool_()
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """One generated column: its name, and how its cells follow from the scores of the rows scored."""
+    """One generated column: its name, and how it follows from the scores of the rows scored.
+
+    values: with the type `kind`. texts: what CSV has instead, where that is not what `text.cells` makes of them.
+    """
 
     name: str
-    cells: Callable[[Scores], pa.Array]
+    kind: pa.DataType
+    values: Callable[[Scores], pa.Array]
+    texts: Callable[[Scores], pa.Array] | None = None
+
+    def cells(self, scores: Scores) -> pa.Array:
+        """Return the cells as texts."""
+        return text.cells(self.values(scores)) if self.texts is None else self.texts(scores)
 
 
 def generated_columns(plan: ScoringPlan) -> list[Generated]:
@@ -66,15 +75,24 @@ def _prefix(plan: ScoringPlan) -> str:
 
 
 def _number(column: int) -> Callable[[Scores], pa.Array]:
-    return lambda scores: text.floats(scores.values[:, column])
+    return lambda scores: _finite(scores.values[:, column])
 
 
-def _constant(cell: str) -> Callable[[Scores], pa.Array]:
-    return lambda scores: pa.repeat(arrow.text(cell), len(scores.values))
+def _finite(values: Values) -> pa.Array:
+    return arrow.numbers(values, ~np.isfinite(values))
+
+
+def _constant(cell: pa.Scalar) -> Callable[[Scores], pa.Array]:
+    return lambda scores: pa.repeat(cell, len(scores.values))
+
+
+def _fixed(name: str, number: float) -> Generated:
+    value = arrow.numbers(np.array([float(number)]))[0]
+    return Generated(name, _DOUBLE, _constant(value), _constant(arrow.text(repr(float(number)))))
 
 
 def _yes_no(decide: Callable[[Values], npt.NDArray[np.bool_]]) -> Callable[[Scores], pa.Array]:
-    return lambda scores: pc.if_else(arrow.flags(decide(scores.values)), _TRUE, _FALSE)
+    return lambda scores: arrow.flags(decide(scores.values))
 
 
 def _chosen(labels: Sequence[str], choose: Callable[[Values], npt.NDArray[np.int64]]) -> Callable[[Scores], pa.Array]:
@@ -95,15 +113,15 @@ def _wanted_classes(plan: ScoringPlan) -> frozenset[str]:
 
 
 def _regression(plan: ScoringPlan) -> list[Generated]:
-    return [Generated(f"{_prefix(plan)}PREDICTION", _number(0))]
+    return [Generated(f"{_prefix(plan)}PREDICTION", _DOUBLE, _number(0))]
 
 
 def _anomaly(_plan: ScoringPlan) -> list[Generated]:
-    return [Generated(ANOMALY_SCORE, _number(0))]
+    return [Generated(ANOMALY_SCORE, _DOUBLE, _number(0))]
 
 
 def _text(plan: ScoringPlan) -> list[Generated]:
-    return [Generated(f"{_prefix(plan)}PREDICTION", lambda scores: scores.text)]
+    return [Generated(f"{_prefix(plan)}PREDICTION", _TEXT, lambda scores: scores.text)]
 
 
 def _binary(plan: ScoringPlan) -> list[Generated]:
@@ -125,28 +143,28 @@ def _binary(plan: ScoringPlan) -> list[Generated]:
     columns = []
     if positive in wanted:
         name = f"{_prefix(plan)}{positive}_PREDICTION"
-        columns.append(Generated(name, lambda scores: text.floats(probability(scores.values))))
+        columns.append(Generated(name, _DOUBLE, lambda scores: _finite(probability(scores.values))))
     if negative in wanted:
         name = f"{_prefix(plan)}{negative}_PREDICTION"
-        columns.append(Generated(name, lambda scores: text.floats(1 - probability(scores.values))))
+        columns.append(Generated(name, _DOUBLE, lambda scores: _finite(1 - probability(scores.values))))
     choice = _chosen((negative, positive), lambda values: (probability(values) > plan.threshold).astype(np.int64))
     return [
         *columns,
-        Generated(f"{_prefix(plan)}PREDICTION", choice),
-        Generated("THRESHOLD", _constant(repr(float(plan.threshold)))),
-        Generated("POSITIVE_CLASS", _constant(positive)),
+        Generated(f"{_prefix(plan)}PREDICTION", _TEXT, choice),
+        _fixed("THRESHOLD", plan.threshold),
+        Generated("POSITIVE_CLASS", _TEXT, _constant(arrow.text(positive))),
     ]
 
 
 def _multiclass(plan: ScoringPlan) -> list[Generated]:
     wanted = _wanted_classes(plan)
     columns = [
-        Generated(f"{_prefix(plan)}{label}_PREDICTION", _number(i))
+        Generated(f"{_prefix(plan)}{label}_PREDICTION", _DOUBLE, _number(i))
         for i, label in enumerate(plan.class_labels)
         if label in wanted
     ]
     choice = _chosen(plan.class_labels, lambda values: values.argmax(axis=1))
-    return [*columns, Generated(f"{_prefix(plan)}PREDICTION", choice)]
+    return [*columns, Generated(f"{_prefix(plan)}PREDICTION", _TEXT, choice)]
 
 
 def _multilabel(plan: ScoringPlan) -> list[Generated]:
@@ -154,9 +172,9 @@ def _multilabel(plan: ScoringPlan) -> list[Generated]:
     for place, (label, threshold) in enumerate(zip(plan.class_labels, label_thresholds(plan), strict=True)):
         name = f"{plan.target_name or _NAMELESS}_{label}"
         columns += [
-            Generated(f"{name}_PROBABILITY", _number(place)),
-            Generated(f"{name}_THRESHOLD", _constant(repr(float(threshold)))),
-            Generated(f"{name}_DECISION", _yes_no(_above(place, threshold))),
+            Generated(f"{name}_PROBABILITY", _DOUBLE, _number(place)),
+            _fixed(f"{name}_THRESHOLD", threshold),
+            Generated(f"{name}_DECISION", _FLAG, _yes_no(_above(place, threshold))),
         ]
     return columns
 
@@ -176,7 +194,9 @@ def _extra(extra: Sequence[ExtraOutput], generated: Sequence[str]) -> list[Gener
             while name in taken:
                 name, number = f"{_EXTRA}{number}_{each.name}", number + 1
             taken.add(name)
-        columns.append(Generated(name, _beside(place, each.type)))
+        columns.append(
+            Generated(name, cast.ARROW_TYPES[each.type], _beside_typed(place, each), _beside(place, each.type))
+        )
     return columns
 
 
@@ -188,6 +208,22 @@ def _beside(place: int, kind: FeatureType) -> Callable[[Scores], pa.Array]:
     return lambda scores: text.cells(scores.extra[place])
 
 
+def _beside_typed(place: int, each: ExtraOutput) -> Callable[[Scores], pa.Array]:
+    def values(scores: Scores) -> pa.Array:
+        column, kind = scores.extra[place], cast.ARROW_TYPES[each.type]
+        if column.type == kind:
+            return _finite(arrow.values(column)) if kind == _DOUBLE else column
+        try:
+            return text.cells(column) if kind == _TEXT else pc.cast(column, kind)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise WrongAnswer(
+                f"Scoring failed: the model's column '{each.name}' is declared as {each.type}, and its values are not: "
+                f"{error}; deploy the model with another type for it, or write CSV."
+            ) from error
+
+    return values
+
+
 def _as_floats(column: pa.Array) -> pa.Array:
     return pc.cast(column, pa.float64()) if pa.types.is_integer(column.type) else column
 
@@ -195,7 +231,7 @@ def _as_floats(column: pa.Array) -> pa.Array:
 def _outlier(usual: Boundaries) -> Generated:
     lower = -np.inf if usual.lower is None else usual.lower
     upper = np.inf if usual.upper is None else usual.upper
-    return Generated(OUTLIER, _yes_no(lambda values: (values[:, 0] < lower) | (values[:, 0] > upper)))
+    return Generated(OUTLIER, _FLAG, _yes_no(lambda values: (values[:, 0] < lower) | (values[:, 0] > upper)))
 
 
 # A further target type is one more function here.

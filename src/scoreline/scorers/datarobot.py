@@ -7,14 +7,13 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
-from scoreline.errors import ModelCrashed, ScoringError, ServerUnavailable
+from scoreline.errors import ModelCrashed, ScoringError
 from scoreline.scorers import reasons
 from scoreline.scorers.foreign import CSV, ForeignScorer, Learned, csv_body
 from scoreline.scorers.replies import Reader
 from scoreline.scorers.transport import Reply, refusal
 from scoreline.types import Feature, ModelInfo, Scores, ScoringPlan, ServerAddress
 
-_BUSY = frozenset({502, 504, 570})
 _MODEL_HEADERS = ("x-scoreline-model", "x-datarobot-model-id")
 
 
@@ -57,12 +56,10 @@ class DataRobotScorer(ForeignScorer):
         return read(found, rows, self.reader), model
 
     def refusal(self, reply: Reply) -> ScoringError:
-        """Besides the usual: 502, 504 and 570 pass; Scoreline's own route says when a model ended over the rows."""
+        """Besides the usual: Scoreline's own route says when a model ended over the rows."""
         said = reasons.find(reply).text
         if reply.status == 500 and reply.document().get("reason") == "crash":
             return ModelCrashed(said)
-        if reply.status in _BUSY:
-            return ServerUnavailable(f"Scoring failed: the {self.where} says: {said} (status {reply.status})")
         return refusal(self.where, reply, said)
 
     def learn(self, labels: tuple[str, ...] | None, features: tuple[Feature, ...]) -> Learned:  # noqa: ARG002 -- nothing is told

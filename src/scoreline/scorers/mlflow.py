@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pyarrow as pa
 
@@ -13,6 +14,7 @@ from scoreline.scorers.foreign import CSV, JSON, ForeignScorer, Learned, csv_bod
 from scoreline.scorers.transport import Reply, refusal
 from scoreline.types import Feature, ModelInfo, Scores, ScoringPlan, ServerAddress
 
+_VERSION = re.compile(rb'"?\d+\.\d')
 # What MLflow calls mistakes of its own, whatever the status.
 _SERVER_FAULTS = frozenset({"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "RESOURCE_EXHAUSTED"})
 
@@ -70,6 +72,8 @@ class MlflowScorer(ForeignScorer):
             raise AccessRefused(f"The {self.where} is no MLflow server: it has no /version.")
         if reply.status != 200:
             raise self.refusal(reply)
+        if not _VERSION.match(reply.body):
+            raise AccessRefused(f"The {self.where} is no MLflow server: what it has at /version is no version.")
         return Learned(ModelInfo(self.kind, None, ()), needs_values=True)
 
 

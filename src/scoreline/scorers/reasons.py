@@ -11,6 +11,7 @@ from scoreline.errors import one_line
 from scoreline.scorers.transport import Reply
 
 _LENGTH = 300
+_MOST_PLAIN = 20_000
 # The last line of a trace: `package.module.SomeError: what`.
 _RAISED = re.compile(r"^\s*(?:[A-Za-z_][\w.]*\.)?([A-Za-z_]\w*(?:Error|Exception|Interrupt)): ?(.*)$", re.MULTILINE)
 # A value's repr within a sentence: `Exception: SomeError("what")`.
@@ -79,7 +80,7 @@ def _read(reply: Reply) -> Reason:
 
 def _plain(reply: Reply) -> str:
     media = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return "" if media == "text/html" else reply.body[-20_000:].decode("utf-8", "replace")
+    return "" if media == "text/html" else redact.mask(reply.body.decode("utf-8", "replace"))[-_MOST_PLAIN:]
 
 
 def _raised(text: str) -> tuple[str, str] | None:

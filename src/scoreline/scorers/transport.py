@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
+from scoreline import outbound
 from scoreline.errors import (
     AccessRefused,
     DataRefused,
@@ -66,7 +68,7 @@ class Transport:
     """Calls one server; used by several threads at once. `where` names it in messages.
 
     again: a call whose connection breaks at once is made once more, for servers that close connections after an error.
-    reach: connections that lead elsewhere are closed before a byte is sent.
+    reach: connections that would lead elsewhere are not made.
     """
 
     def __init__(
@@ -74,14 +76,16 @@ class Transport:
     ) -> None:
         self.where = where
         self._again = again
-        self._sockets = _Sockets(where, reach)
+        self._sockets = _Sockets()
+        limits = httpx2.Limits(
+            max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS, keepalive_expiry=_KEEP_ALIVE
+        )
         # Registered addresses are reached directly: proxies of the environment are for the outside world. Redirects
         # are not followed: the address was registered, the place it points to was not.
         self._client = httpx2.Client(
             headers={"Accept-Encoding": "identity", **headers},
-            limits=httpx2.Limits(
-                max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS, keepalive_expiry=_KEEP_ALIVE
-            ),
+            limits=limits,
+            transport=None if reach is None else outbound.transport(reach, f"The {where}", limits=limits),
             follow_redirects=False,
             trust_env=False,
         )
@@ -143,6 +147,11 @@ class Transport:
         except (httpx2.TransportError, httpx2.DecodingError, RuntimeError, OSError) as error:
             if self._sockets.closed:
                 raise self._closed() from error
+            if (distrust := _distrust(error)) is not None:
+                raise AccessRefused(
+                    f"Scoring failed: the certificate of the {self.where} is not trusted ({distrust}), and nothing was "
+                    "sent there; check the address, or let the machines of the workers trust who signed it."
+                ) from error
             cause = one_line(str(error), 200) or type(error).__name__
             broken = isinstance(error, httpx2.ReadError | httpx2.WriteError | httpx2.RemoteProtocolError)
             kind = _Broken if broken else ServerUnavailable
@@ -189,6 +198,15 @@ def retry_after(text: str | None) -> float | None:
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
+def _distrust(error: BaseException | None) -> str | None:
+    """Return what is wrong with the other side's certificate, None where that is not what the call failed of."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return one_line(error.verify_message, 200)
+        error = error.__cause__ or error.__context__
+    return None
+
+
 class _Broken(ServerUnavailable):
     """A connection that was there and is gone."""
 
@@ -199,10 +217,8 @@ class _Sockets:
     Closing a client, or a socket, does not wake a thread that waits in it; shutting the socket down does.
     """
 
-    def __init__(self, where: str, reach: Reach | None) -> None:
+    def __init__(self) -> None:
         self.closed = False
-        self._where = where
-        self._reach = reach
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
 
@@ -214,12 +230,6 @@ class _Sockets:
         sock = stream.get_extra_info("socket") if stream is not None else None
         if not isinstance(sock, socket.socket):
             return
-        if self._reach is not None:
-            try:
-                self._reach.check_address(sock.getpeername()[0], f"The {self._where}")
-            except Forbidden:
-                sock.close()
-                raise
         with self._lock:
             self._open = {known for known in self._open if known.fileno() >= 0} | {sock}
             if self.closed:

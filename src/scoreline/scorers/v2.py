@@ -10,7 +10,7 @@ from urllib.parse import quote
 import numpy as np
 import pyarrow as pa
 
-from scoreline.errors import InvalidRequest, ScoringError, TooLarge
+from scoreline.errors import InvalidRequest, ModelBroken, ScoringError, TooLarge
 from scoreline.rows import jsonout
 from scoreline.scorers import reasons
 from scoreline.scorers.foreign import ForeignScorer, Learned, finite
@@ -104,9 +104,8 @@ class V2Scorer(ForeignScorer):
         if reply.status != 200:
             raise self.refusal(reply)
         document = reply.document()
-        inputs = [item for item in document.get("inputs") or () if isinstance(item, dict) and "name" in item]
-        names = {str(item["name"]): str(item.get("datatype", "FP64")) for item in inputs}
-        outputs = [str(item.get("name")) for item in document.get("outputs") or () if isinstance(item, dict)]
+        names = self._inputs(document)
+        outputs = [item["name"] for item in _named(document.get("outputs"))]
         options = self._layout(names, features) | self._most_of_a_batch()
         if "output" not in self.given and (labels or len(outputs) > 1):
             known = next((name for name in _PROBABILITIES if name in outputs), None)
@@ -121,6 +120,16 @@ class V2Scorer(ForeignScorer):
                 "features",
             )
         return Learned(ModelInfo(self.kind, None, own), options, needs_values=True)
+
+    def _inputs(self, document: dict[str, Any]) -> dict[str, str]:
+        """Return the datatype of each input. Raises ModelBroken for two of one name."""
+        found: dict[str, str] = {}
+        for item in _named(document.get("inputs")):
+            name = item["name"]
+            if name in found:
+                raise ModelBroken(f"The {self.where} names the input column {name!r} twice: mend its model's metadata.")
+            found[name] = str(item.get("datatype", "FP64"))
+        return found
 
     def _most_of_a_batch(self) -> dict[str, str]:
         """Return the batch size that Triton is configured for; the others have no such address."""
@@ -181,6 +190,12 @@ class V2Scorer(ForeignScorer):
 def open_scorer(server: ServerAddress, plan: ScoringPlan) -> V2Scorer:
     """Return a scorer; nothing is sent yet."""
     return V2Scorer(server, plan)
+
+
+def _named(described: Any) -> list[dict[str, Any]]:
+    """Return the tensors of a list in a server's metadata, without what is none."""
+    listed = described if isinstance(described, list) else []
+    return [item for item in listed if isinstance(item, dict) and isinstance(item.get("name"), str)]
 
 
 def _tensor(name: str, datatype: str, shape: list[int], columns: list[pa.Array]) -> bytes:

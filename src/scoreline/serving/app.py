@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator
 
 import structlog
@@ -20,7 +21,8 @@ from scoreline.serving.predictor import Predictor
 from scoreline.serving.web import HANDLERS, JsonResponse, RequestIds
 
 _log = structlog.get_logger(__name__)
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
+_QUIET_TRIES = 12  # in some ten seconds: the API may just be starting
 
 
 def create_app(config: PredictorConfig, public_url: str | None = None) -> ASGIApp:
@@ -70,11 +72,11 @@ async def _register(predictor: Predictor, url: str) -> None:
     """Make this server known to the API, again and again until it answers."""
     pause = _FIRST_PAUSE
     config = predictor.config
-    while True:
+    for tries in itertools.count(1):
         try:
             await predictor.upstream.register(config.name, url, config.processes)
         except ScorelineError as error:
-            if pause >= 1:  # the API may just be starting
+            if tries > _QUIET_TRIES:
                 _log.warning("not registered yet", cause=error.message)
             await asyncio.sleep(pause)
             pause = min(1.5 * pause, _LONGEST_PAUSE)

@@ -7,11 +7,16 @@ import os
 import shutil
 import tarfile
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from scoreline.errors import ModelBroken, ServerUnavailable
 from scoreline.serving.documents import Artifact
 from scoreline.serving.upstream import Upstream
+
+_HALF = ".new-"
+_ABANDONED_SECONDS = 86_400.0  # longer than any download takes
 
 
 class Artifacts:
@@ -23,6 +28,7 @@ class Artifacts:
         self._keep = keep
         self._running: dict[str, asyncio.Task[Path]] = {}
         self._here: set[str] = set()
+        self._sweep()
 
     async def get(self, sha256: str, *, trusted: bool) -> Artifact:
         """The artefact, fetched from the API unless it is here already.
@@ -51,7 +57,7 @@ class Artifacts:
             os.utime(target)
             return target
         try:
-            work = Path(tempfile.mkdtemp(prefix=".new-", dir=self._folder))
+            work = Path(tempfile.mkdtemp(prefix=_HALF, dir=self._folder))
         except OSError as error:
             raise _no_space(error) from error
         try:
@@ -74,6 +80,14 @@ class Artifacts:
         finally:
             shutil.rmtree(work, ignore_errors=True)
         return target
+
+    def _sweep(self) -> None:
+        """Delete what processes left half fetched that were killed; others may be at work in the same folder."""
+        limit = time.time() - _ABANDONED_SECONDS
+        with suppress(OSError):
+            for folder in self._folder.glob(f"{_HALF}*"):
+                if folder.stat().st_mtime < limit:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def _make_room(self, newest: Path) -> None:
         folders = [path for path in self._folder.iterdir() if path.is_dir() and not path.name.startswith(".")]

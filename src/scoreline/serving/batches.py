@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from scoreline import faults
 from scoreline.rows import exchange
 from scoreline.serving import bodies
 from scoreline.serving.callers import require_package
@@ -26,5 +27,6 @@ async def score(request: Request) -> Response:
         with predictor.memory.take() as shared:
             async for block in bodies.blocks(request, config.max_batch, config.body_idle_seconds):
                 shared.append(block)
+            faults.at("batch.scoring")
             body, _hit = await predictor.score(request, package, shared)
     return Response(body, media_type=exchange.MEDIA_TYPE, headers={"X-Scoreline-Model": package.artifact})

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from scoreline.connection import is_cut
 from scoreline.errors import TooLarge
 from scoreline.serving.web import HttpError
 
@@ -22,7 +23,7 @@ async def blocks(request: Request, limit: int, idle: float) -> AsyncGenerator[by
     """Yield the body as it comes.
 
     Raises TooLarge beyond `limit` bytes, at once when the length is announced; HttpError 408 when nothing comes for
-    `idle` seconds; ClientDisconnect.
+    `idle` seconds, 400 when more came than was announced; ClientDisconnect.
     """
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
@@ -34,7 +35,7 @@ async def blocks(request: Request, limit: int, idle: float) -> AsyncGenerator[by
             async with asyncio.timeout(idle):
                 block = await anext(stream)
         except StopAsyncIteration:
-            return
+            break
         except TimeoutError:
             raise HttpError(408, f"The request body stopped coming for {idle:g} s.") from None
         if block:
@@ -42,6 +43,11 @@ async def blocks(request: Request, limit: int, idle: float) -> AsyncGenerator[by
             if total > limit:
                 raise too_large(limit)
             yield block
+    if is_cut(request.scope):
+        raise HttpError(
+            400,
+            "The body is longer than its Content-Length says, so rows are missing: count bytes, not characters.",
+        )
 
 
 async def read(request: Request, limit: int, idle: float) -> bytes:

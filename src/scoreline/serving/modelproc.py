@@ -105,7 +105,13 @@ class Process:
         outputs = model.info.outputs
         if model.info.features:  # else nobody knows what a row looks like
             batch = models.sample_batch(model.info) if sample is None else sample
-            outputs = models.scores(model, batch).values.shape[1]
+            try:
+                outputs = models.scores(model, batch).values.shape[1]
+            except DataRefused as error:
+                raise ModelBroken(
+                    "The model cannot be used: it refused the row that it was tried with "
+                    f"({error.message.rstrip('.')}); mend it and send it again."
+                ) from error
         return {"info": info_to_json(model.info), "check": {"outputs": outputs}}
 
 

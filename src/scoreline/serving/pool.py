@@ -133,7 +133,7 @@ class Pool:
             await process.close()
 
     async def _place(self, deadline: float, artifact: Artifact) -> ModelProcess:
-        """The least busy process, one place of it taken. Raises Overloaded."""
+        """The least busy process, one place of it taken; one that is late comes last. Raises Overloaded."""
         try:
             async with asyncio.timeout_at(deadline):
                 await self._slots.acquire()
@@ -148,7 +148,7 @@ class Pool:
             raise Overloaded(
                 "All model processes of the prediction server are busy; try again in a moment.", retry_after=1
             ) from None
-        return min(usable, key=lambda process: (process.in_flight, not process.has(artifact.key)))
+        return min(usable, key=lambda process: (process.late, process.in_flight, not process.has(artifact.key)))
 
     def _catch_up(self, process: ModelProcess) -> None:
         """Have a new process load what was used last, except models that are known to end their processes."""

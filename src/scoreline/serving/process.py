@@ -17,12 +17,14 @@ from pathlib import Path
 
 from scoreline.errors import ModelCrashed, ScoringError, ServerUnavailable
 from scoreline.models.environment import child_environment
-from scoreline.serving import wire
+from scoreline.serving import frozen, wire
 from scoreline.types import JsonObject
 
 _READ = 1 << 18
 _LAST_READS = 64  # of what a child said before its end
 _LEAVE_SECONDS = 2.0  # for a child that is told to go
+_ABANDONED_SECONDS = 10.0  # for work that nobody waits for any more
+_LATE_SECONDS = 2.0
 
 
 class NotStarted(Exception):
@@ -51,6 +53,7 @@ class ModelProcess:
         self._pending: deque[_Pending] = deque()
         self._unpacker = wire.Unpacker()
         self._clock: asyncio.TimerHandle | None = None
+        self._since = 0.0  # when the child began with the first of the messages
         self._reason: str | None = None
         self._socket, theirs = socket.socketpair()
         with theirs:
@@ -82,6 +85,11 @@ class ModelProcess:
         """Messages handed over and not answered."""
         return len(self._pending)
 
+    @property
+    def late(self) -> bool:
+        """True when the child has worked for long on one message: others would wait behind it."""
+        return bool(self._pending) and self._loop.time() - self._since > _LATE_SECONDS
+
     def has(self, key: str) -> bool:
         """Return whether the child keeps this model loaded, or will when it has worked off its messages."""
         return key in self._models
@@ -108,7 +116,8 @@ class ModelProcess:
         """Hand a message over. The future raises ModelCrashed when the process ends over it, or NotStarted.
 
         seconds: how long the process may work on it before it is killed, counted from when the messages before it are
-        answered. done: called when the process is finished with it, even if nobody waits for the answer any more.
+        answered. Work that nobody waits for any more, because the future was cancelled, gets a few seconds.
+        done: called when the process is finished with it, also then.
         Raises nothing itself; after `close` the future raises ServerUnavailable.
         """
         pending = _Pending(self._loop.create_future(), seconds, done)
@@ -117,6 +126,7 @@ class ModelProcess:
             done()
             return pending.answer
         self._pending.append(pending)
+        pending.answer.add_done_callback(lambda answer: self._set_clock() if answer.cancelled() else None)
         try:
             data = wire.pack(message)
             sent = (
@@ -177,12 +187,22 @@ class ModelProcess:
         pending.done()
 
     def _start_clock(self) -> None:
+        """The child begins with the first of its messages."""
+        self._since = self._loop.time()
+        self._set_clock()
+
+    def _set_clock(self) -> None:
         if self._clock is not None:
             self._clock.cancel()
             self._clock = None
-        if self._pending:
-            seconds = self._pending[0].seconds
-            self._clock = self._loop.call_later(seconds, self._kill, f"did not answer within {seconds:g} s")
+        if not self._pending:
+            return
+        first = self._pending[0]
+        due, reason = self._since + first.seconds, f"did not answer within {first.seconds:g} s"
+        last = self._loop.time() + _ABANDONED_SECONDS
+        if first.answer.cancelled() and last < due:
+            due, reason = last, "worked on what nobody waits for any more"
+        self._clock = self._loop.call_at(due, self._kill, reason)
 
     def _kill(self, reason: str) -> None:
         self._reason = self._reason or reason
@@ -203,11 +223,18 @@ class ModelProcess:
         self._loop.call_later(_LEAVE_SECONDS, self._end_group)
 
     def _watch(self) -> None:
-        """Wait for the child's end, in a thread; it stays a zombie, so that its number is not given to another."""
+        """Wait for the child's end, in a thread."""
         with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            frozen.wait_for_end(self.pid, lambda: self._soon(self._frozen))
+        self._soon(self._exited)
+
+    def _soon(self, work: Callable[[], None]) -> None:
+        """Have something done by the loop's thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._exited)
+            self._loop.call_soon_threadsafe(work)
+
+    def _frozen(self) -> None:
+        self._kill(f"stood still for {frozen.SECONDS:g} s")
 
     def _exited(self) -> None:
         """Take the child's last words, then fail what is still unanswered."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import uvicorn
 
+from scoreline.connection import Protocol
 from scoreline.errors import SetupError
 from scoreline.serving.app import create_app
 from scoreline.serving.config import PredictorConfig
@@ -28,7 +29,7 @@ def serve(config: PredictorConfig, *, ready: Callable[[str], None] | None, stop:
         server = _Server(
             uvicorn.Config(
                 create_app(config, url),
-                http="httptools",
+                http=Protocol,
                 ws="none",
                 lifespan="on",
                 access_log=False,

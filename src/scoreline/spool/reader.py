@@ -13,7 +13,6 @@ from scoreline.spool.blobs import Blobs
 from scoreline.spool.segments import Footer, Manifest
 
 _FIRST_PAUSE = 0.002
-_LONGEST_PAUSE = 0.02
 _LOOK_FOR_DELETION = 1.0  # seconds between two looks whether the stream is still there
 
 
@@ -61,72 +60,84 @@ class SegmentReader:
     def blocks(self, offset: int = 0, wait: Wait | None = None) -> Iterator[bytes]:
         """Yield the bytes from `offset` on, in order, one block a segment; ends where the manifest says so.
 
-        While the next segment is still to come, `wait` is asked about 50 times a second; without it the reader waits
-        as long as it takes. Raises RunStopped when `wait` says so, SourceError when the stream is broken, deleted or
-        begun anew, SpoolError when a segment is damaged or missing.
+        While the next segment is still to come, `wait` is asked, about 50 times a second with a local folder; without
+        it the reader waits as long as it takes. Raises RunStopped when `wait` says so, SourceError when the stream is
+        broken, deleted or begun anew, SpoolError when a segment is damaged or missing.
         """
         skip = offset
         number = 1
         generation: int | None = None
-        while True:
-            name = self._next_name(number, wait, begun=generation is not None)
-            if name is None:
-                break
-            stored = self._whole(name)
-            if stored > skip:
-                body, end = self._read(name, number)
+        self._raise_if_broken()
+        self.manifest()
+        while (found := self._next(number, skip, wait, begun=generation is not None)) is not None:
+            if isinstance(found, int):
+                skip -= found
+            else:
+                body, end = found
                 generation = self._same_attempt(end, generation)
-                yield bytes(body[skip:])
-            skip = max(0, skip - stored)
+                if len(body) > skip:
+                    yield bytes(body[skip:])
+                skip = max(0, skip - len(body))
             number += 1
         if skip:
             raise SourceError(
                 f"Intake: {self.stream} ends before byte {offset}; it is not the data the run began with."
             )
 
-    def _next_name(self, number: int, wait: Wait | None, *, begun: bool) -> str | None:
-        """Return the name of the number-th segment once it is there, None after the last one."""
+    def _next(
+        self, number: int, skip: int, wait: Wait | None, *, begun: bool
+    ) -> tuple[memoryview, Footer] | int | None:
+        """Return the number-th segment once it is there, None after the last one.
+
+        Of one that lies whole in the first `skip` bytes of what follows, only its bytes are returned, unread.
+        """
         pause = _FIRST_PAUSE
         looked = time.monotonic()
-        name = segments.numbered(number)
         while True:
+            known = self._manifest
+            if known is not None:
+                return self._listed(known, number, skip)
+            found = self._arrived(segments.numbered(number), skip)
+            if found is not None:
+                return found
             self._raise_if_broken()
-            manifest = self.manifest()
-            if manifest is not None:
-                return manifest.segments[number - 1].name if number <= len(manifest.segments) else None
-            if self._blobs.size(segments.key(self.stream, name)) is not None:
-                return name
+            if self.manifest() is not None:
+                continue
             if wait is not None and wait() is WaitState.STOP:
                 raise RunStopped(f"Intake: waiting for more of {self.stream} was stopped.")
             if begun and time.monotonic() - looked > _LOOK_FOR_DELETION:
                 looked = time.monotonic()
                 self._raise_if_deleted()
             time.sleep(pause)
-            pause = min(_LONGEST_PAUSE, pause * 1.5)
+            pause = min(self._blobs.poll_seconds, pause * 1.5)
 
-    def _whole(self, name: str) -> int:
-        """Return the bytes a segment holds, from its size alone."""
-        stored = self._blobs.size(segments.key(self.stream, name))
-        if stored is None:
-            raise SpoolError(
-                f"Spool: segment {name} of {self.stream} is missing; check the disk and run the job again."
-            )
-        if stored < segments.FOOTER_BYTES:
-            raise segments.damaged(self.stream, name, "its end is missing")
-        return stored - segments.FOOTER_BYTES
-
-    def _read(self, name: str, number: int) -> tuple[memoryview, Footer]:
-        stored = self._blobs.get(segments.key(self.stream, name))
-        if stored is None:
-            raise SpoolError(
-                f"Spool: segment {name} of {self.stream} is missing; check the disk and run the job again."
-            )
-        body, end = segments.checked(self.stream, name, stored)
-        manifest = self.manifest()
-        found = segments.Segment(name, end.size, end.crc32)
-        if manifest is not None and manifest.segments[number - 1 : number] != (found,):
-            raise segments.damaged(self.stream, name, "it is not the one the manifest lists")
+    def _listed(self, manifest: Manifest, number: int, skip: int) -> tuple[memoryview, Footer] | int | None:
+        if number > len(manifest.segments):
+            return None
+        wanted = manifest.segments[number - 1]
+        if wanted.size <= skip:
+            return wanted.size
+        body, end = self._read(wanted.name, self._blobs.get(segments.key(self.stream, wanted.name)))
+        if wanted != segments.Segment(wanted.name, end.size, end.crc32):
+            raise segments.damaged(self.stream, wanted.name, "it is not the one the manifest lists")
         return body, end
+
+    def _arrived(self, name: str, skip: int) -> tuple[memoryview, Footer] | int | None:
+        """Return what has come, None while it has not."""
+        key = segments.key(self.stream, name)
+        if skip:
+            stored = self._blobs.size(key)
+            if stored is not None and 0 <= stored - segments.FOOTER_BYTES <= skip:
+                return stored - segments.FOOTER_BYTES
+        found = self._blobs.get(key)
+        return None if found is None else self._read(name, found)
+
+    def _read(self, name: str, stored: bytes | None) -> tuple[memoryview, Footer]:
+        if stored is None:
+            raise SpoolError(
+                f"Spool: segment {name} of {self.stream} is missing; check the disk and run the job again."
+            )
+        return segments.checked(self.stream, name, stored)
 
     def _same_attempt(self, end: Footer, generation: int | None) -> int:
         if generation is not None and end.generation != generation:

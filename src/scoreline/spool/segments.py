@@ -25,6 +25,10 @@ _MAGIC = b"SCL1"
 FOOTER_BYTES = _FOOTER.size + _PROOF.size
 
 
+class SegmentDamaged(SpoolError):
+    """A stored segment is not what was written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """What is known about one segment without reading it. `name` is relative to its stream."""
@@ -128,6 +132,8 @@ def checked(stream: str, name: str, stored: bytes) -> tuple[memoryview, Footer]:
     return body, end
 
 
-def damaged(stream: str, name: str, cause: str) -> SpoolError:
+def damaged(stream: str, name: str, cause: str) -> SegmentDamaged:
     """Make the error for a segment that is not what was written."""
-    return SpoolError(f"Spool: segment {name} of {stream} is damaged: {cause}; check the disk and run the job again.")
+    return SegmentDamaged(
+        f"Spool: segment {name} of {stream} is damaged: {cause}; check the disk and run the job again."
+    )

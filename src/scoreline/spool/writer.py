@@ -1,4 +1,4 @@
-"""The writing end of a stream: takes bytes at memory speed, makes them durable on a thread of its own."""
+"""The writing end of a stream: takes bytes at memory speed, makes them durable on threads of its own."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from scoreline import faults
 from scoreline.errors import SpoolError
 from scoreline.spool import segments
 from scoreline.spool.blobs import Blobs
 from scoreline.spool.segments import Manifest, Segment
 
 SEGMENT_BYTES = 8 << 20
-BACKLOG_SEGMENTS = 4  # waiting to be written, beside the one that fills and the one being written
+BACKLOG_SEGMENTS = 4  # waiting or being written, beside the one that fills
 SEAL_SECONDS = 0.25  # so that a reader follows a slow upload closely
 _PATIENT_AFTER = 200  # segments; a very long and slow stream gets fewer, older ones
 _PATIENT_SECONDS = 2.0
+_PATIENCE_GROWS = 8  # segments; sooner where each one is a request to another machine
 
 _Pieces = list[bytes | memoryview]
 
@@ -47,12 +49,14 @@ class SegmentWriter:
         self._queue: deque[_Pieces] = deque()
         self._unwritten = 0  # bytes that wait or are being written, without the filling segment
         self._accepted = 0
-        self._segments: list[Segment] = []
+        self._begun = 0  # segments whose writing has begun
+        self._segments: dict[int, Segment] = {}
         self._digest = hashlib.sha256()
+        self._digested = 0
         self._error: Exception | None = None
         self._ended = False
         self._manifest: Manifest | None = None
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         blobs.delete_all(stream)
 
     def __enter__(self) -> Self:
@@ -113,7 +117,9 @@ class SegmentWriter:
         with self._state:
             if self._error is not None:
                 raise self._error
-            manifest = Manifest(tuple(self._segments), generation=self.generation, sha256=self._digest.hexdigest())
+            written = tuple(self._segments[number] for number in range(1, self._begun + 1))
+            manifest = Manifest(written, generation=self.generation, sha256=self._digest.hexdigest())
+        faults.at("upload.written")
         self._blobs.put(f"{self.stream}/{segments.MANIFEST}", [manifest.to_json()])
         self._manifest = manifest
         return manifest
@@ -164,9 +170,11 @@ class SegmentWriter:
             self._wake()
 
     def _wake(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=f"spool {self.stream}", daemon=True)
-            self._thread.start()
+        wanted = min(self._blobs.parallel, max(1, len(self._queue)))
+        if len(self._threads) < wanted:
+            thread = threading.Thread(target=self._run, name=f"spool {self.stream}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
         self._state.notify_all()
 
     def _end(self) -> None:
@@ -174,14 +182,15 @@ class SegmentWriter:
         self._state.notify_all()
 
     def _join(self) -> None:
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join()
 
     def _run(self) -> None:
-        while (pieces := self._next()) is not None:
+        while (following := self._next()) is not None:
+            number, pieces = following
             try:
-                segment = self._store(pieces)
+                segment = self._store(number, pieces)
             except Exception as error:  # noqa: BLE001 -- raised again by the caller's next call
                 with self._state:
                     self._error = self._error or error
@@ -189,33 +198,49 @@ class SegmentWriter:
                     self._state.notify_all()
                 return
             with self._state:
-                self._segments.append(segment)
+                self._segments[number] = segment
                 self._unwritten -= segment.size
                 self._state.notify_all()
 
-    def _next(self) -> _Pieces | None:
-        """Wait for the next segment to write; None at the end of the stream."""
+    def _next(self) -> tuple[int, _Pieces] | None:
+        """Wait for the next segment to write and return its number, too; None at the end of the stream."""
         with self._state:
             while True:
+                if self._error is not None:
+                    return None
                 if self._queue:
-                    return self._queue.popleft()
+                    self._begun += 1
+                    return self._begun, self._queue.popleft()
                 if self._ended:
                     return None
                 if not self._filling:
                     self._state.wait()
                     continue
-                patience = SEAL_SECONDS if len(self._segments) < _PATIENT_AFTER else _PATIENT_SECONDS
-                left = self._since + patience - time.monotonic()
+                left = self._since + self._patience() - time.monotonic()
                 if left <= 0:
                     self._seal()
                 else:
                     self._state.wait(left)
 
-    def _store(self, pieces: _Pieces) -> Segment:
-        number = len(self._segments) + 1
+    def _patience(self) -> float:
+        """Return the seconds after which what has come becomes a segment."""
+        if self._blobs.parallel > 1:
+            return min(_PATIENT_SECONDS, SEAL_SECONDS * (1 + self._begun // _PATIENCE_GROWS))
+        return SEAL_SECONDS if self._begun < _PATIENT_AFTER else _PATIENT_SECONDS
+
+    def _store(self, number: int, pieces: _Pieces) -> Segment:
         name = segments.numbered(number)
+        self._add_to_digest(number, pieces)
         footer, segment = segments.footer(pieces, number=number, generation=self.generation)
         self._blobs.put(segments.key(self.stream, name), [*pieces, footer], sync=False)
+        return replace(segment, name=name)
+
+    def _add_to_digest(self, number: int, pieces: _Pieces) -> None:
+        """Do it in order, whichever thread is first."""
+        with self._state:
+            self._state.wait_for(lambda: self._digested == number - 1)
         for piece in pieces:
             self._digest.update(piece)
-        return replace(segment, name=name)
+        with self._state:
+            self._digested = number
+            self._state.notify_all()

@@ -7,6 +7,7 @@ commits a second it costs nothing that anyone would notice. PostgreSQL: the same
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import json
@@ -15,7 +16,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +33,15 @@ T = TypeVar("T")
 _WAIT_SECONDS = 30  # for a lock or a free connection, before StoreBusy or StoreError
 _BUSY_ATTEMPTS = 6
 _PG_SESSION = f"SET lock_timeout = '{_WAIT_SECONDS}s'; SET idle_in_transaction_session_timeout = '{2 * _WAIT_SECONDS}s'"
+# A database that is gone without a word is noticed within 30 seconds (the last one counts milliseconds).
+_PG_CONNECT: dict[str, int | str] = {
+    "connect_timeout": 10,
+    "application_name": "scoreline",
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": _WAIT_SECONDS * 1000,
+}
 _to_json = functools.partial(json.dumps, allow_nan=False, separators=(",", ":"))
 
 
@@ -136,10 +146,23 @@ def _checked(url: str) -> URL:
     file = Path(parsed.database)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+        _create(file)
     except OSError as exc:
         raise SetupError(f"The database file {file} cannot be opened ({exc.strerror}): choose another folder.") from exc
     return parsed
+
+
+def _create(file: Path) -> None:
+    """Make the file if it is missing.
+
+    One that is there is not opened: closing any handle of a file drops all locks that this process has on it, also
+    those of another Store's connections, and then the next process to come and go takes their journal away.
+    """
+    if not file.exists():
+        with suppress(FileExistsError):  # another process was first
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    if not os.access(file, os.R_OK | os.W_OK) or not file.is_file():
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _engine(url: URL, **options: Any) -> Engine:
@@ -186,14 +209,14 @@ def _switch_to_wal(connection: Any) -> None:
 
 
 def _postgres_engines(url: URL) -> tuple[Engine, Engine]:
-    """Return the engine that writes and its read-only view with snapshots, over one pool."""
+    """Return the engine that writes and its read-only view with snapshots, over one pool; the URL's options win."""
     writer = _engine(
         url,
         pool_size=8,
         max_overflow=24,
         pool_timeout=_WAIT_SECONDS,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 10, "application_name": "scoreline"},
+        connect_args={name: value for name, value in _PG_CONNECT.items() if name not in url.query},
     )
 
     def connected(connection: Any, _record: Any) -> None:

@@ -7,10 +7,13 @@ from contextlib import contextmanager
 
 from sqlalchemy import exc as sa_exc
 
-from scoreline.errors import ScorelineError, StoreBusy, StoreError, one_line
+from scoreline.errors import ScorelineError, StoreAway, StoreBusy, StoreError, StoreFull, one_line
 
 _BUSY_SQLSTATES = frozenset({"40001", "40P01", "55P03"})  # serialization failure, deadlock, lock not available
+_AWAY = ("08", "57P")  # no connection; the server goes down or comes up
 _SQLITE_BUSY, _SQLITE_LOCKED = 5, 6
+_FULL, _READ_ONLY = "has no space left ({}); make some on its disk", "is read-only ({}); look after its disk"
+_NO_CHANGES: dict[str | int | None, str] = {"53100": _FULL, 13: _FULL, "25006": _READ_ONLY, 8: _READ_ONLY}
 _SQLITE_DAMAGED = (11, 26)  # CORRUPT, NOTADB
 
 
@@ -41,13 +44,16 @@ def _translate(exc: sa_exc.StatementError, where: str) -> StoreError | None:
     reason = one_line(str(cause), 200)
     code = getattr(cause, "sqlite_errorcode", None)
     primary = code & 0xFF if isinstance(code, int) else None
-    busy = getattr(cause, "sqlstate", None) in _BUSY_SQLSTATES
-    if busy or primary in (_SQLITE_BUSY, _SQLITE_LOCKED):
+    sqlstate = getattr(cause, "sqlstate", None)
+    if sqlstate in _BUSY_SQLSTATES or primary in (_SQLITE_BUSY, _SQLITE_LOCKED):
         return StoreBusy(f"The database {where} is busy with other changes ({reason}); try again.")
+    if (advice := _NO_CHANGES.get(sqlstate) or _NO_CHANGES.get(primary)) is not None:
+        return StoreFull(f"The database {where} {advice.format(reason)}.")
     if primary in _SQLITE_DAMAGED:
         return StoreError(f"The database {where} is damaged ({reason}); check the disk, and take a backup.")
+    unreachable = primary is None and (sqlstate is None or sqlstate.startswith(_AWAY))
     if exc.connection_invalidated or isinstance(exc, sa_exc.OperationalError | sa_exc.InterfaceError):
-        return StoreError(
+        return (StoreAway if unreachable else StoreError)(
             f"The database {where} does not do its work ({reason}); check that it runs, can be reached and has space."
         )
     return None

@@ -8,6 +8,7 @@ from scoreline.access import tokens, users
 from scoreline.errors import Forbidden, InvalidRequest, NotAuthenticated, NotFound, StoreBusy
 from scoreline.store import now
 from scoreline.store.tables.access import tokens as table
+from tests.support.fixtures import one_database
 
 
 @pytest.fixture
@@ -44,6 +45,7 @@ def test_secrets_are_long_and_different(store):
     assert all(secret.startswith("scl_") and len(secret) >= 4 + 43 for secret in made)  # 43 base-64 digits: 256 bits
 
 
+@one_database
 @pytest.mark.parametrize("wrong", ["", "scl_", "x" * 10_000, "scl_\0", "\udc80", "ключ"])
 def test_a_wrong_secret_does_not_open(store, ann, wrong):
     tokens.create(store, ann.id, "laptop")
@@ -168,6 +170,7 @@ def test_what_the_installation_ended_is_over(store, ann):
         tokens.authenticate(store, secret)
 
 
+@one_database
 @pytest.mark.parametrize(
     ("values", "error"),
     [

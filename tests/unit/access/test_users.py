@@ -7,6 +7,7 @@ from pydantic import SecretStr
 from scoreline.access import bootstrap, service_token, tokens, users
 from scoreline.errors import Conflict, InvalidRequest, NotAuthenticated, NotFound, SetupError
 from scoreline.settings import Settings
+from tests.support.fixtures import one_database
 
 
 def test_users_are_made_found_and_listed(store):
@@ -19,6 +20,7 @@ def test_users_are_made_found_and_listed(store):
     assert users.caller_of(store, other.id).role == "observer"
 
 
+@one_database
 @pytest.mark.parametrize(
     ("values", "error", "words"),
     [
@@ -77,6 +79,7 @@ def test_the_first_secret_may_come_from_the_environment(store):
         bootstrap(store, first)
 
 
+@one_database
 @pytest.mark.parametrize("weak", ["", "short", " " + "a" * 24, "a" * 24 + "\n"])
 def test_a_weak_secret_is_refused(store, weak):
     with pytest.raises(SetupError, match="SCORELINE_ADMIN_TOKEN") as caught:

@@ -7,6 +7,8 @@ import threading
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from scoreline.access import users
 from scoreline.access.masterkey import MasterKeys, new_key
@@ -14,6 +16,7 @@ from scoreline.access.vault import Vault
 from scoreline.errors import InvalidRequest, NotFound, SetupError
 from scoreline.settings import Settings
 from scoreline.store.tables.access import secrets as table
+from tests.support.fixtures import one_database
 
 DOCUMENT = {"apiKey": "top-secret-value", "more": ["ü", 1]}
 
@@ -66,6 +69,7 @@ def test_the_same_secret_never_looks_the_same(store, tmp_path, ann):
     assert len({row.sealed[12:] for row in records(store)}) == 3
 
 
+@one_database
 @pytest.mark.parametrize("column", ["owner_id", "kind", "sealed", "id"])
 def test_a_record_that_was_changed_does_not_open(store, tmp_path, ann, bob, column):
     """Whoever writes to the database cannot have one user's secret opened as another's."""
@@ -126,6 +130,7 @@ def test_another_machine_without_the_key_says_what_it_lacks(store, tmp_path, ann
     assert vault(store, tmp_path / "elsewhere", master_key_file=named).open(secret, ann, "k") == DOCUMENT
 
 
+@one_database
 @pytest.mark.parametrize("text", ["", "short", "x" * 64, base64.b64encode(b"a" * 31).decode(), "ü" * 44])
 def test_what_is_no_key(store, tmp_path, text):
     with pytest.raises(SetupError, match="openssl rand") as caught:
@@ -159,6 +164,20 @@ def test_keys_change_while_others_run(store, tmp_path, ann):
     later = running.seal(ann, "k", DOCUMENT)
     assert vault(store, tmp_path).open(later, ann, "k") == DOCUMENT
     assert len({row.key_id for row in records(store)}) == 1
+
+
+def test_a_change_of_keys_waits_for_a_secret_that_is_not_stored_yet(store, tmp_path, ann):
+    here = vault(store, tmp_path)
+    here.seal(ann, "k", DOCUMENT)
+    changing = threading.Thread(target=vault(store, tmp_path).rotate)
+    with store.begin() as connection:
+        late = here.seal_in(connection, ann, "k", {"n": 1})
+        changing.start()
+        changing.join(0.5)
+        assert changing.is_alive()  # else the old key would be dropped, and nobody could open the late one
+    changing.join(20)
+    assert not changing.is_alive()
+    assert vault(store, tmp_path).open(late, ann, "k") == {"n": 1}
 
 
 @pytest.mark.parametrize("when", ["first batch", "second batch", "dropping the old key"])
@@ -207,3 +226,28 @@ def test_what_cannot_be_sealed(store, tmp_path, ann):
         vault(store, tmp_path).seal("f" * 24, "k", DOCUMENT)
     with pytest.raises(InvalidRequest, match="too large"):
         vault(store, tmp_path).seal(ann, "k", {"x": "y" * (1 << 20)})
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def test_any_document_comes_back_and_no_changed_byte_does(sqlite_store, tmp_path):
+    here, user = vault(sqlite_store, tmp_path), users.create(sqlite_store, "ann").id
+
+    @given(st.dictionaries(st.text(), _json, max_size=5), st.randoms(use_true_random=False))
+    @settings(max_examples=25, deadline=None)
+    def check(document, random):
+        secret = here.seal(user, "k", document)
+        assert here.open(secret, user, "k") == document
+        with sqlite_store.begin() as connection:
+            sealed = bytearray(connection.scalar(sa.select(table.c.sealed).where(table.c.id == secret)))
+            sealed[random.randrange(len(sealed))] ^= 1 << random.randrange(8)
+            connection.execute(table.update().where(table.c.id == secret).values(sealed=bytes(sealed)))
+        with pytest.raises(SetupError, match="was changed"):
+            here.open(secret, user, "k")
+
+    check()

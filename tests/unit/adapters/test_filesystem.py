@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from scoreline import adapters
+from scoreline.adapters.targets import FileOutput
 from scoreline.errors import OutputError, RunStopped, SourceError
 from scoreline.protocols import ByteIntake, Output
 from scoreline.spool import Spool, open_spool
@@ -140,3 +141,17 @@ def test_source_cut_while_it_is_read(spool: Spool, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="cut meanwhile"):
         list(blocks)
     intake.close()
+
+
+def test_a_run_that_lost_its_job_unawares_takes_nothing_from_the_next_one(tmp_path: Path) -> None:
+    """It woke up before it opened its file, when the next run had written already."""
+    first, second = (FileOutput(str(tmp_path / "out.csv"), "job", fence) for fence in (9, 10))
+    state = first.prepare()
+    second.open(state)
+    receipts = [second.write(ScoredChunk(0, 0, b"head\n", 0))]
+    first.open(state)
+    receipts.append(second.write(ScoredChunk(1, 1, b"row\n", 1)))
+    second.commit(receipts)
+    assert (tmp_path / "out.csv").read_bytes() == b"head\nrow\n"
+    first.close()
+    second.close()

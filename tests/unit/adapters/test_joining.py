@@ -57,6 +57,9 @@ def joined(spool: Spool, parts: list[bytes], dialect: CsvDialect | None = None) 
         ([b'a,"b""\n"\n1,2\n', b'a,"b""\n"\n3,4\n'], b'a,"b""\n"\n1,2\n3,4\n'),
         ([b'a,b"\n1,2\n', b'a,b"\n3,4\n'], b'a,b"\n1,2\n3,4\n'),
         ([b"a,b\r1,2\r", b"a,b\r3,4\r"], b"a,b\r1,2\r3,4\r"),
+        ([b"a,b\n1,2\n", b'"a","b"\n3,4\n', b'a,"b"\r\n5,6\n'], b"a,b\n1,2\n3,4\n5,6\n"),
+        ([b"\n\r\na,b\n1,2\n", b"\na,b\n3,4\n", b"\n\n5,6\n"], b"\n\r\na,b\n1,2\n3,4\n\n\n5,6\n"),
+        ([b"\n\n", b"a,b\n1,2\n", b"a,b\n3,4\n"], b"\n\na,b\n1,2\n3,4\n"),
         ([b"\xef\xbb\xbfa\n1\n", b"\xef\xbb\xbfa\n2\n", b"a\n3\n", b"\xef\xbb\xbf4\n"], b"\xef\xbb\xbfa\n1\n2\n3\n4\n"),
         ([b"a\n\xff\n", b"\xff\n"], b"a\n\xff\n\xff\n"),
         ([b"\xff\n1\n", b"a\n2\n"], b"\xff\n1\na\n2\n"),
@@ -134,3 +137,8 @@ def test_any_cut_between_rows_gives_the_file(
     offset = min(offset, len(expected))
     assert b"".join(intake.blocks(Range(), offset)) == expected[offset:]
     assert intake.size() == len(expected)
+
+
+def test_parts_with_the_columns_in_another_order_are_refused(spool: Spool) -> None:
+    with pytest.raises(SourceError, match="part 1 has the columns of part 0 in another order"):
+        joined(spool, [b"a,b\n1,2\n", b'"b",a\n3,4\n'])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -62,17 +63,18 @@ def test_a_place_where_no_file_can_be_is_refused(tmp_path: Path, path: str) -> N
 
 def test_one_holder_at_a_time(tmp_path: Path) -> None:
     with FolderLock(tmp_path / "data") as lock:
-        assert not lock.was_broken
+        assert lock.left is None
+        assert lock.take_over(threading.Event())
         with pytest.raises(SetupError, match=f"process id {os.getpid()} on host"):
             FolderLock(tmp_path / "data")
     with FolderLock(tmp_path / "data") as lock:
-        assert not lock.was_broken
+        assert lock.left is None
 
 
 def test_a_holder_that_did_not_let_go_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "serve.lock").write_text(json.dumps({"pid": 1, "host": "gone"}))
     with FolderLock(tmp_path) as lock:
-        assert lock.was_broken
+        assert lock.left is not None
 
 
 def test_lines_are_kept_and_passed_on_as_they_are(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from scoreline.cli import remote
 from scoreline.cli.client import Api
+from scoreline.cli.places import Place
 from scoreline.cli.score_words import ScoreWords
 from scoreline.errors import ScorelineError
 
@@ -67,7 +68,7 @@ def score(server: Restarting, folder: Path) -> None:
     source = folder / "in.csv"
     source.write_text("a\n1\n")
     with Api("https://scoreline.test", "secret", transport=httpx2.MockTransport(server)) as api:
-        remote.score(api, "flights", ScoreWords(), str(source), str(folder / "out.csv"), quiet=True)
+        remote.score(api, "flights", ScoreWords(), Place(str(source)), Place(str(folder / "out.csv")), quiet=True)
 
 
 def test_a_job_whose_upload_broke_is_aborted_as_soon_as_the_server_hears(tmp_path, monkeypatch):

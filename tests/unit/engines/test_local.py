@@ -6,7 +6,7 @@ import pytest
 
 from scoreline import scorers
 from scoreline.engines import MemoryLedger, run_ticket
-from scoreline.errors import AccessRefused, Cancelled, LostLease, ShuttingDown, SourceError, StoreError
+from scoreline.errors import AccessRefused, Cancelled, LostLease, ShuttingDown, SourceError, SpoolAway, StoreError
 from scoreline.types import Counts
 from tests.unit.pipeline.stand_ins import DoublingScorer, SeenProgress, ticket
 
@@ -71,7 +71,7 @@ def test_a_source_that_is_not_there(files):
     assert left(target) == []
 
 
-@pytest.mark.parametrize("problem", [LostLease("gone"), ShuttingDown("down"), StoreError("away")])
+@pytest.mark.parametrize("problem", [LostLease("gone"), ShuttingDown("down"), StoreError("away"), SpoolAway("away")])
 def test_a_run_that_goes_on_elsewhere_leaves_its_work(files, problem):
     whole, _, target = files
     ledger = MemoryLedger()

@@ -1,5 +1,6 @@
 import pytest
 
+from scoreline.spool import open_spool
 from tests.unit.jobs import world as worlds
 
 
@@ -13,3 +14,8 @@ def world(store):
 def sqlite_world(sqlite_store):
     """The same on SQLite only."""
     return worlds.build(sqlite_store)
+
+
+@pytest.fixture
+def spool(tmp_path):
+    return open_spool(tmp_path / "spool")

@@ -31,7 +31,6 @@ NOT_BUILT = {
     "resourceBundleId": "r",
     "maxExplanations": 3,
     "maxNgramExplanations": "all",
-    "explanationAlgorithm": "shap",
     "thresholdHigh": 0.8,
     "thresholdLow": 0,
     "explanationNumTopClasses": 1,
@@ -53,17 +52,27 @@ def test_what_is_not_built_is_refused_by_name(field):
 
 def test_defaults_written_out_are_no_request_for_anything():
     checks.check_built(spec(**{**spec().to_document(), "predictionWarningEnabled": False}))
-    checks.check_built(spec(skipDriftTracking=True, explanationClassNames=[]))
+    checks.check_built(spec(skipDriftTracking=True, explanationClassNames=[], explanationAlgorithm="xemp"))
 
 
-NEEDS = {"filesystem": {"path": "a.csv"}}
+NEEDS = {
+    "filesystem": {"path": "a.csv"},
+    "s3": {"url": "s3://bucket/a.csv"},
+    "azure": {"url": "https://account.blob.core.windows.net/container/a.csv"},
+    "gcp": {"url": "gs://bucket/a.csv"},
+    "http": {"url": "https://host/a.csv"},
+    "dataset": {"datasetId": "0" * 24},
+}
+MORE = {("http", "output"): {"method": "PUT"}}
 
 
 @pytest.mark.parametrize("kind", adapters.REGISTRY)
 def test_every_type_is_built_or_refused_by_name(kind):
     for side, field in (("intake", "intakeSettings"), ("output", "outputSettings")):
         if kind in adapters.names(side):
-            checks.check_built(spec(**{field: {"type": kind, **NEEDS.get(kind, {})}}), files_open=True)
+            checks.check_built(
+                spec(**{field: {"type": kind, **NEEDS.get(kind, {}), **MORE.get((kind, side), {})}}), files_open=True
+            )
         else:
             assert kind in refused(f"{field}.type", checks.check_built, spec(**{field: {"type": kind}}))
 
@@ -174,11 +183,11 @@ def test_pace_and_errors_follow_the_spec():
     errors = plans.errors(spec(abortOnError=False, disableRowLevelErrorHandling=True), plain)
     assert (errors.abort_on_error, errors.row_level) == (False, False)
     assert plans.errors(spec(), plain) == ErrorPlan()
-    assert plans.limits(plain) == RunLimits()
+    assert plans.limits(plain, kept=True) == RunLimits()
 
 
 def test_an_installation_has_its_own_limits():
     own = Settings(abort_failed_rows=5, abort_failed_share=0.5, abort_first_rows=7, refusal_calls=9, answer_seconds=11)
     errors = plans.errors(spec(), own)
     assert (errors.max_failed_rows, errors.max_failed_share, errors.all_failed_rows) == (5, 0.5, 7)
-    assert plans.limits(own) == RunLimits(answer_seconds=11, refusal_calls=9)
+    assert plans.limits(own, kept=True) == RunLimits(answer_seconds=11, refusal_calls=9)

@@ -6,16 +6,16 @@ from datetime import timedelta
 
 import pytest
 
-from scoreline.jobs import cleaning, keeping, lease, states
+from scoreline.access.outside import Outside
+from scoreline.errors import Conflict, NotFound
+from scoreline.jobs import cleaning, keeping, keyring, lease, service, states
 from scoreline.jobs.model import JobState, UploadState
-from scoreline.spool import open_spool
+from scoreline.jobs.spec import JobSpec
+from scoreline.redact import MASK
+from scoreline.settings import Settings
 from scoreline.store import new_id, now
 from scoreline.types import Counts
-
-
-@pytest.fixture
-def spool(tmp_path):
-    return open_spool(tmp_path / "spool")
+from tests.support.fixtures import one_database
 
 
 def completed(world, spool, hours_ago, **values):
@@ -64,6 +64,31 @@ def test_the_list_of_failed_rows_of_any_job_goes_with_the_rest(world, spool):
     assert world.get(aborted).results_deleted
 
 
+def test_keys_of_a_job_go_with_its_results_and_not_before(world, spool, tmp_path):
+    outside = Outside.of(world.store, Settings(data_dir=tmp_path))
+
+    def keyed(hours, **values):
+        secret_id = outside.vault.seal(world.user_id, keyring.KIND, {"apiKey": "s3cret"})
+        instance = {"hostName": "elsewhere", "apiKey": MASK}
+        spec = JobSpec(prediction_instance=instance)
+        return completed(world, spool, hours, secret_id=secret_id, cleaned_at=now(), spec=spec, **values), secret_id
+
+    old, young, shorter, held = keyed(48.1), keyed(47.9), keyed(1, retention_hours=0.5), keyed(49)
+    world.set(held[0], cleaned_at=None)
+    assert keeping.expire_keys(world.store, 48) == 2
+    assert keeping.expire_keys(world.store, 48) == 0
+    for job_id, secret_id in (old, shorter):
+        with pytest.raises(NotFound, match="not stored any more"):
+            outside.vault.open(secret_id, world.user_id, keyring.KIND)
+        with pytest.raises(Conflict, match="deleted with its results: create a job with its settings and the keys"):
+            service.repeated(world.store, world.caller, job_id, outside)
+        assert world.get(job_id).spec.prediction_instance["hostName"] == "elsewhere"
+        assert "Keys among the settings deleted" in world.logs(job_id)[-1]
+    for job_id, _ in (young, held):
+        again = service.repeated(world.store, world.caller, job_id, outside)
+        assert again.prediction_instance["apiKey"] == "s3cret"
+
+
 def test_a_job_whose_data_never_comes_is_aborted(world):
     late = world.job(queued=False, created_at=now() - timedelta(hours=25))
     patient = world.job(queued=False, created_at=now() - timedelta(hours=23))
@@ -89,13 +114,17 @@ def test_bytes_without_a_job_are_deleted_and_others_are_not(world, spool):
     for job_id in (nobody, ended, fresh, aborted, deleted, live):
         for kind in ("uploads", "results", "errors"):
             spool.put_segment(f"{kind}/{job_id}", "a", b"bytes")
+    for job_id in (nobody, live):
+        spool.put_marker(f"staged/{job_id}-upload", b"{}")
     cleaning.tidy(world.store, spool)
+    assert spool.blobs.list("staged") == [f"staged/{live}-upload"]
     kinds = ("uploads", "results", "errors")
     left = {tuple(key.split("/")[:2]) for kind in kinds for key in spool.blobs.list(kind)}
     all_of_these = {(kind, job_id) for kind in kinds for job_id in (fresh, live)}
     assert left == all_of_these | {("results", ended), ("errors", ended), ("errors", aborted)}
 
 
+@one_database
 @pytest.mark.parametrize(
     ("values", "seconds"),
     [

@@ -204,7 +204,7 @@ def test_a_worker_that_wakes_after_its_lease_writes_nothing_more(world, clock):
     with pytest.raises(LostLease):
         ledger.record(flush(1, 5, 50))
     with pytest.raises(LostLease):
-        ledger.output_state()  # or it would remove its successor's output
+        ledger.output_state()
     successor.record(flush(1, 3, 30))
     assert [(item.first, item.last) for item in successor.flushes()] == [(0, 0), (1, 3)]
 

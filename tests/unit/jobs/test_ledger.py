@@ -1,7 +1,7 @@
 import pytest
 import sqlalchemy as sa
 
-from scoreline.errors import Cancelled, LostLease, ShuttingDown, StoreError
+from scoreline.errors import Cancelled, LedgerDamaged, LostLease, StoreError
 from scoreline.jobs import lease, states
 from scoreline.jobs import ledger as ledgers
 from scoreline.jobs.ledger import StoreLedger
@@ -78,20 +78,21 @@ def test_a_refused_flush_changes_no_counter(world, run):
     assert world.get(run.job_id) == before
 
 
-def test_nothing_is_written_for_an_aborted_job_but_its_output_may_be_removed(world, run):
+def test_nothing_is_written_for_an_aborted_job(world, run):
     ledger = StoreLedger(world.store, run)
     ledger.begin({"n": 1})
     assert world.store.run(lambda c: states.abort(c, run.job_id, "Cancelled"))
     with pytest.raises(Cancelled):
         ledger.record(flush(0, 0))
-    assert ledger.output_state() == {"n": 1}
-
-
-def test_a_run_that_others_go_on_with_is_not_told_of_its_output(world, run):
-    ledger = StoreLedger(world.store, run, stopped=lambda: ShuttingDown("down"))
-    ledger.begin({"n": 1})
-    with pytest.raises(ShuttingDown):
+    with pytest.raises(Cancelled):
         ledger.output_state()
+
+
+def test_a_run_is_never_told_to_remove_its_output(world, run):
+    """It could die between that and the note that its job is over."""
+    ledger = StoreLedger(world.store, run)
+    ledger.begin({"n": 1})
+    assert ledger.left() is None
 
 
 class Flaky:
@@ -144,3 +145,48 @@ def test_each_row_names_the_run_that_wrote_it(world, run):
     with world.store.read() as connection:
         query = sa.select(table.c.first_chunk, table.c.fence).order_by(table.c.first_chunk)
         assert [tuple(row) for row in connection.execute(query)] == [(0, 1), (1, 2)]
+
+
+DAMAGES = [
+    {"end_offset": table.c.end_offset + 1},
+    {"end_row": table.c.end_row + 4},
+    {"last_chunk": 9},
+    {"rows_scored": 0, "rows_failed": 10},
+    {"bytes_out": 11},
+    {"receipt": {"segment": "1-1", "crc32": 2}},
+    {"fence": 7},
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=[next(iter(damage)) for damage in DAMAGES])
+def test_a_changed_row_is_found_before_anything_is_built_on_it(world, run, damage):
+    ledger = StoreLedger(world.store, run)
+    ledger.begin({})
+    for number in range(3):
+        ledger.record(flush(number, number))
+    assert len(ledger.flushes()) == 3
+    with world.store.begin() as connection:
+        connection.execute(table.update().where(table.c.first_chunk == 1).values(damage))
+    with pytest.raises(LedgerDamaged, match=f"job {run.job_id} is damaged.*run the job again"):
+        ledger.flushes()
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2])
+def test_a_missing_row_is_found(world, run, missing):
+    ledger = StoreLedger(world.store, run)
+    ledger.begin({})
+    for number in range(3):
+        ledger.record(flush(number, number))
+    with world.store.begin() as connection:
+        connection.execute(table.delete().where(table.c.first_chunk == missing))
+    with pytest.raises(LedgerDamaged, match="missing" if missing < 2 else "up to 2 of 3"):
+        ledger.flushes()
+
+
+def test_rows_older_than_the_checksum_are_taken_as_they_are(world, run):
+    ledger = StoreLedger(world.store, run)
+    ledger.begin({})
+    ledger.record(flush(0, 0))
+    with world.store.begin() as connection:
+        connection.execute(table.update().values(proof=None))
+    assert len(ledger.flushes()) == 1

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from scoreline.access import Caller, users
 from scoreline.errors import Conflict, InvalidRequest
-from scoreline.jobs import repeats, service
+from scoreline.jobs import repeats, service, uploading
 from scoreline.jobs.spec import JobSpec
 from scoreline.store import Store, now
 from scoreline.store.tables.jobs import job_requests, jobs
@@ -142,7 +142,7 @@ def test_two_lost_answers_are_two_jobs(world):
 @pytest.mark.parametrize(
     "touched",
     [
-        lambda world, job_id: service.upload_begins(world.store, world.caller, job_id),
+        lambda world, job_id: uploading.begins(world.store, world.caller, job_id, "a.1"),
         lambda world, job_id: service.abort(world.store, world.caller, job_id),
         lambda world, job_id: age(world, job_id, repeats.WINDOW + timedelta(minutes=1)),
     ],

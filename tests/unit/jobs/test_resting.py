@@ -12,15 +12,9 @@ from scoreline.jobs import lease, service, states
 from scoreline.jobs.ledger import StoreLedger
 from scoreline.jobs.model import JobState
 from scoreline.jobs.progress import RunProgress
-from scoreline.spool import open_spool
 from scoreline.types import Counts, Flush, Position, Receipt, Snapshot
 from tests.unit.jobs.test_whole_run import EXPECTED, ROWS, HalfScorer, Working, create, result, send
 from tests.unit.jobs.world import wait_for
-
-
-@pytest.fixture
-def spool(tmp_path):
-    return open_spool(tmp_path / "spool")
 
 
 def test_a_paused_job_gives_its_slot_to_the_next_and_gets_its_place_back(world):
@@ -157,7 +151,7 @@ def test_a_job_that_takes_too_long_is_aborted_in_words(world, spool):
     halted = HalfScorer(threading.Event(), after=2)
     with Working(world, spool, halted, "w1", max_run_seconds=1.0):
         send(world, spool, job)
-        wait_for(lambda: service.state(world.store, job.id).final, 30)
+        wait_for(lambda: world.column(job.id, "cleaned_at"), 30)
     ended = service.get(world.store, world.caller, job.id)
     assert ended.state is JobState.ABORTED
     assert "has run for 1 s" in ended.reason

@@ -5,7 +5,7 @@ import pytest
 
 from scoreline.access import Caller, users
 from scoreline.errors import Conflict, Forbidden, InvalidRequest, NotFound
-from scoreline.jobs import lease, service, states
+from scoreline.jobs import lease, service, states, uploading
 from scoreline.jobs.ledger import StoreLedger
 from scoreline.jobs.model import JobState, UploadState
 from scoreline.jobs.spec import JobSpec
@@ -14,6 +14,12 @@ from scoreline.store import new_id, now
 from scoreline.store.tables import registry as tables
 from scoreline.types import Counts, Receipt
 from tests.unit.jobs.world import TARGET, flush
+
+SENDER = "api.1"
+
+
+def begins(store, caller, job_id, **more):
+    return uploading.begins(store, caller, job_id, SENDER, **more)[0]
 
 
 def spec(world, **document):
@@ -59,7 +65,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is_stored(world):
     for document, field in (
         ({"maxExplanations": 1}, "maxExplanations"),
         ({"includeProbabilitiesClasses": ["maybe"]}, "includeProbabilitiesClasses"),
-        ({"outputSettings": {"type": "s3", "url": "s3://a/b"}}, "outputSettings.type"),
+        ({"outputSettings": {"type": "trino", "table": "t"}}, "outputSettings.type"),
         ({"pinnedModelId": "other"}, "pinnedModelId"),
     ):
         with pytest.raises(InvalidRequest) as caught:
@@ -100,7 +106,7 @@ def test_who_may_not_see_a_job_finds_none_and_who_may_not_change_it_is_told(worl
     foreign = other(world, "admin", org_id=new_id())
     run = Caller(world.user_id, "ada", world.org_id, "user", kind="run")
     for caller in (stranger, foreign, run):
-        for work in (service.get, service.abort, service.logs, service.upload_begins, service.queue_position):
+        for work in (service.get, service.abort, service.logs, begins, service.queue_position):
             with pytest.raises(NotFound):
                 work(world.store, caller, job.id)
         with pytest.raises(NotFound):
@@ -109,7 +115,7 @@ def test_who_may_not_see_a_job_finds_none_and_who_may_not_change_it_is_told(worl
     for caller in (admin, observer):
         assert service.get(world.store, caller, job.id).id == job.id
         assert service.list_jobs(world.store, caller).total == 1
-    for work in (service.abort, service.upload_begins):
+    for work in (service.abort, begins):
         with pytest.raises(Forbidden):
             work(world.store, observer, job.id)
     with pytest.raises(Forbidden):
@@ -119,7 +125,7 @@ def test_who_may_not_see_a_job_finds_none_and_who_may_not_change_it_is_told(worl
 
 def test_an_abort_is_for_live_jobs_and_leaves_them_readable(world):
     waiting, running = create(world), create(world)
-    service.upload_begins(world.store, world.caller, running.id)
+    begins(world.store, world.caller, running.id)
     run = lease.claim(world.store, world.server_id, "w1")
     for job in (waiting, running):
         ended = service.abort(world.store, world.caller, job.id)
@@ -148,21 +154,21 @@ def test_only_finished_jobs_can_be_hidden_and_hidden_ones_are_not_listed(world):
 
 def test_an_upload_is_taken_once(world):
     job = create(world)
-    begun = service.upload_begins(world.store, world.caller, job.id, expected=100)
+    begun = begins(world.store, world.caller, job.id, expected=100)
     assert (begun.upload_state, begun.upload_expected, begun.queue_position) == (UploadState.RUNNING, 100, 0)
     with pytest.raises(Conflict, match="begun already"):
-        service.upload_begins(world.store, world.caller, job.id)
-    service.upload_progress(world.store, job.id, 60)
-    service.upload_done(world.store, job.id, 100)
-    service.upload_done(world.store, job.id, 100)
-    assert not service.upload_broken(world.store, job.id, "broken")
+        begins(world.store, world.caller, job.id)
+    uploading.progress(world.store, job.id, 60, SENDER)
+    uploading.done(world.store, job.id, 100, SENDER)
+    uploading.done(world.store, job.id, 100, SENDER)
+    assert not uploading.broken(world.store, job.id, "broken")
     assert service.get(world.store, world.caller, job.id).upload_bytes == 100
     service.abort(world.store, world.caller, job.id)
     for work in (
-        lambda: service.upload_progress(world.store, job.id, 1),
-        lambda: service.upload_done(world.store, job.id, 1),
-        lambda: service.upload_begins(world.store, world.caller, job.id),
-        lambda: service.upload_progress(world.store, new_id(), 1),
+        lambda: uploading.progress(world.store, job.id, 1, SENDER),
+        lambda: uploading.done(world.store, job.id, 1, SENDER),
+        lambda: begins(world.store, world.caller, job.id),
+        lambda: uploading.progress(world.store, new_id(), 1, SENDER),
     ):
         with pytest.raises(Conflict):
             work()
@@ -170,8 +176,8 @@ def test_an_upload_is_taken_once(world):
 
 def test_a_broken_upload_is_the_jobs_reason(world):
     job = create(world)
-    service.upload_begins(world.store, world.caller, job.id)
-    assert service.upload_broken(world.store, job.id, "Receiving the upload failed after 7 bytes.", received=7)
+    begins(world.store, world.caller, job.id)
+    assert uploading.broken(world.store, job.id, "Receiving the upload failed after 7 bytes.", received=7)
     job = service.get(world.store, world.caller, job.id)
     assert (job.state, job.upload_bytes) == (JobState.ABORTED, 7)
     assert job.status_details == "Receiving the upload failed after 7 bytes."
@@ -180,13 +186,13 @@ def test_a_broken_upload_is_the_jobs_reason(world):
 def test_a_job_that_reads_elsewhere_takes_no_upload(world):
     job_id = world.job(queued=False, upload_state=UploadState.NONE)
     with pytest.raises(NotFound, match="takes no upload"):
-        service.upload_begins(world.store, world.caller, job_id)
+        begins(world.store, world.caller, job_id)
 
 
 def test_results_are_what_the_ledger_covers(world):
     job = create(world)
     assert service.result_since(world.store, job.id) == (JobState.INITIALIZING, [])
-    service.upload_begins(world.store, world.caller, job.id)
+    begins(world.store, world.caller, job.id)
     run = lease.claim(world.store, world.server_id, "w1")
     ledger = StoreLedger(world.store, run)
     ledger.begin({})

@@ -74,7 +74,7 @@ documents = st.fixed_dictionaries(
         "columnNamesRemapping": remaps,
         "maxExplanations": st.integers(0, 100),
         "maxNgramExplanations": st.integers(0, 1000) | st.just("all"),
-        "explanationAlgorithm": names,
+        "explanationAlgorithm": st.sampled_from(["shap", "xemp"]),
         "thresholdHigh": st.floats(allow_nan=False, allow_infinity=False),
         "thresholdLow": st.integers(-(10**6), 10**6),
         "explanationNumTopClasses": st.integers(1, 10),

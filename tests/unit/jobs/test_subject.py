@@ -7,7 +7,7 @@ import pytest
 from scoreline.errors import Conflict, InvalidRequest, NotFound
 from scoreline.jobs import service
 from scoreline.jobs.spec import JobSpec
-from scoreline.registry import replacement
+from scoreline.registry import deployments, replacement
 from scoreline.store import new_id, now
 from scoreline.store.tables import registry as tables
 
@@ -43,6 +43,8 @@ def test_a_job_keeps_its_model_and_a_later_one_has_the_new_one(world):
 
 def test_any_model_that_the_deployment_has_or_had_can_be_pinned(world):
     newer = world.package(artifact="cd" * 32)
+    refused(world, "pinnedModelId", "has or had", deploymentId=world.deployment_id, pinnedModelId=newer)
+    deployments.create(world.store, world.caller, newer, "another one")
     refused(world, "pinnedModelId", "has or had", deploymentId=world.deployment_id, pinnedModelId=newer)
     replace_model(world, newer)
     for name, wanted in (

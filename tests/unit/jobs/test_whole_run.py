@@ -12,12 +12,11 @@ import pytest
 
 from scoreline.engines import run_ticket
 from scoreline.errors import Conflict
-from scoreline.jobs import service
+from scoreline.jobs import service, uploading
 from scoreline.jobs.model import JobState
 from scoreline.jobs.spec import JobSpec
 from scoreline.jobs.worker import Worker
 from scoreline.settings import Settings
-from scoreline.spool import open_spool
 from scoreline.types import Counts, Scores
 from tests.unit.jobs.world import wait_for
 
@@ -48,7 +47,7 @@ class Working:
     def __init__(self, world, spool, scorer, name, **values):
         url = world.store.url.render_as_string(hide_password=False)
         settings = Settings(database_url=url, lease_seconds=2, **values)
-        engine = lambda ticket, ledger, progress: run_ticket(ticket, ledger, progress, scorer=scorer)  # noqa: E731
+        engine = lambda *given: run_ticket(*given, scorer=scorer)  # noqa: E731
         self.worker = Worker(settings, world.store, spool, worker_id=name, engine=engine)
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.worker.work, args=(self.stop,))
@@ -61,11 +60,6 @@ class Working:
         self.stop.set()
         self.thread.join(30)
         assert not self.thread.is_alive()
-
-
-@pytest.fixture
-def spool(tmp_path):
-    return open_spool(tmp_path / "spool")
 
 
 def rows():
@@ -102,11 +96,11 @@ def create(world, **more):
 
 
 def send(world, spool, job, body=SOURCE):
-    service.upload_begins(world.store, world.caller, job.id, expected=len(body))
+    uploading.begins(world.store, world.caller, job.id, "0", expected=len(body))
     writer = spool.writer(f"uploads/{job.id}/0")
     writer.write(body)
     writer.finish()
-    service.upload_done(world.store, job.id, len(body))
+    uploading.done(world.store, job.id, len(body), "0")
 
 
 def result(world, spool, job):
@@ -216,12 +210,12 @@ def test_an_abort_stops_the_calls_and_removes_the_result(world, spool):
 def test_an_upload_that_breaks_ends_the_job_with_its_reason(world, spool):
     job = create(world)
     with Working(world, spool, HalfScorer(), "w1"):
-        service.upload_begins(world.store, world.caller, job.id)
+        uploading.begins(world.store, world.caller, job.id, "0")
         writer = spool.writer(f"uploads/{job.id}/0")
         writer.write(SOURCE[:5000])
         writer.seal()
         wait_for(lambda: service.state(world.store, job.id) is JobState.RUNNING)
-        assert service.upload_broken(world.store, job.id, "The client went away after 5000 bytes.", received=5000)
+        assert uploading.broken(world.store, job.id, "The client went away after 5000 bytes.", received=5000)
         writer.discard()
         wait_for(lambda: not spool.blobs.list(f"results/{job.id}") and not spool.blobs.list(f"uploads/{job.id}"), 15)
     job = service.get(world.store, world.caller, job.id)

@@ -104,3 +104,19 @@ def test_texts_that_are_none():
     with pytest.raises(DataRefused, match="surrogate") as refused:
         found.read(["fine", "half \ud800"], 2)
     assert refused.value.row == 1
+
+
+@pytest.mark.parametrize("make", [pd.Series, lambda values, index: pd.DataFrame({"prediction": values}, index=index)])
+def test_rows_that_a_model_moved_are_put_back_by_their_index(make):
+    read = layout([1.5], 1, "m") if make is pd.Series else layout(pd.DataFrame({"prediction": [1.5]}), 1, "m")
+    for index, expected in [
+        ([2, 0, 1], [20.5, 30.5, 10.5]),
+        (range(3), [10.5, 20.5, 30.5]),
+        ([2, 0, 0], [10.5, 20.5, 30.5]),  # none that says where a row was
+        ([1, 2, 3], [10.5, 20.5, 30.5]),
+        ([2.5, 0, 1], [10.5, 20.5, 30.5]),
+        (["c", "a", "b"], [10.5, 20.5, 30.5]),
+        (pd.MultiIndex.from_tuples([(2, 0), (0, 0), (1, 0)]), [10.5, 20.5, 30.5]),
+    ]:
+        found = read.read(make([10.5, 20.5, 30.5], index=index), 3)
+        assert found.values.ravel().tolist() == expected  # noqa: PD011 -- no DataFrame

@@ -101,15 +101,47 @@ def test_empty_and_missing(tmp_path):
         detect(tmp_path / "nothing")
 
 
-def test_folders(tmp_path):
-    with pytest.raises(ModelBroken, match="holds 0 files, neither"):
-        detect(tmp_path)
-    (tmp_path / "one.txt").write_bytes(LIGHTGBM)
-    (tmp_path / ".DS_Store").write_bytes(b"x")
-    assert detect(tmp_path).format == "lightgbm"
-    (tmp_path / "two.txt").write_bytes(LIGHTGBM)
-    with pytest.raises(ModelBroken, match="holds 2 files"):
-        detect(tmp_path)
+def folder(path, **files):
+    path.mkdir()
+    for name, content in files.items():
+        (path / name.replace("_", ".")).write_bytes(content)
+    return path
+
+
+def test_what_lies_beside_a_model_does_not_count(tmp_path):
+    files = {"notes_txt": b"some text", "sample_csv": b"a,b\n1,2\n", "empty_txt": b"", "_DS_Store": b"x"}
+    assert detect(folder(tmp_path / "m", **files, one_txt=LIGHTGBM)).format == "lightgbm"
+    assert detect(folder(tmp_path / "n", **files, one_bin=b"CBM1\0\0\0\0rest")).format == "catboost"
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({}, "'m' cannot be used: the folder is empty: give a folder with one model, which may be a LightGBM"),
+        ({"README_md": b"# Hi"}, "'m' cannot be used: the folder holds no model, only 'README.md': give"),
+        ({"a_txt": b"x", "b_csv": b"y"}, "none of the folder's 2 files is a model ('a.txt', 'b.csv'): give"),
+        ({"a_txt": b"some text"}, "The model 'a.txt' cannot be used: its format is not known"),
+        ({"a_txt": b" ", "README_md": b"x"}, "The model 'a.txt' cannot be used: the file is empty"),
+        (
+            {"a_txt": LIGHTGBM, "b_txt": LIGHTGBM, "c_txt": b"x"},
+            "2 files of the folder could be the model ('a.txt', 'b.txt'): keep the one to use",
+        ),
+        ({"a_onnx": ONNX, "b_pkl": PICKLE}, "2 files of the folder could be the model ('a.onnx', 'b.pkl')"),
+        ({"a_h5": b"x", "b_txt": LIGHTGBM}, "2 files of the folder could be the model ('b.txt', 'a.h5')"),
+        ({f"{n}_txt": LIGHTGBM for n in "abcdefgh"}, "'d.txt', 'e.txt' and 3 more)"),
+        ({"a_txt": b"x", "b_model": b"binf, old"}, "'b.model' cannot be used: it is in XGBoost's old binary format"),
+    ],
+)
+def test_folders_without_one_model_are_refused_by_what_they_hold(tmp_path, files, words):
+    with pytest.raises(ModelBroken) as refused:
+        detect(folder(tmp_path / "m", **files))
+    assert words in refused.value.message
+
+
+def test_a_folder_in_a_folder_is_told(tmp_path):
+    (tmp_path / "m" / "inner").mkdir(parents=True)
+    with pytest.raises(ModelBroken, match="holds no model, only 'inner/'"):
+        detect(tmp_path / "m")
 
 
 def test_onnx_with_its_weights_in_other_files(tmp_path):

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from scoreline import adapters
 from scoreline.errors import Cancelled, DataRefused, TooManyBadRows
 from scoreline.pipeline import run
+from scoreline.pipeline.chunk import DoneChunk
+from scoreline.pipeline.failed import FailedRows
 from scoreline.pipeline.quotes import records
 from scoreline.rows import failed
 from scoreline.spool import open_spool
@@ -151,6 +153,23 @@ def test_a_run_that_goes_on_neither_doubles_nor_loses_a_line():
     listed = list_of(errors)
     assert [int(number) for number, _, _ in listed] == [i + 1 for i in range(0, 300, 3)]
     assert [source for _, _, source in listed] == [f"r{i},bad" for i in range(0, 300, 3)]
+
+
+def test_what_an_earlier_run_listed_counts_towards_the_end():
+    lines, errors = [], Sized()
+    FailedRows(errors, [Receipt({"size": 90})], 100, lines.append).write([failed_chunk()], 0)
+    assert [number for number, _, _ in list_of(errors)] == ["1"]
+    assert len(lines) == 1
+    errors = Sized()
+    assert (
+        FailedRows(errors, [Receipt({"size": 60}), Receipt({"size": 40})], 100, lines.append).write([failed_chunk()], 0)
+        is None
+    )
+    assert not errors.blocks
+
+
+def failed_chunk():
+    return DoneChunk(1, b"", 10, 10, Counts(2, 0, 2), {0: "bad", 1: "bad"}, {0: b"a", 1: b"b"})
 
 
 @pytest.mark.parametrize("size", [20, 100_000])

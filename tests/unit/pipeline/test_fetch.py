@@ -4,11 +4,12 @@ import threading
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scoreline.errors import SourceError
-from scoreline.pipeline.fetch import Decoded, ReadAhead, after, is_utf8
+from scoreline.jobs.encodings import KNOWN
+from scoreline.pipeline.fetch import LOST, Decoded, ReadAhead, after, is_utf8
 
 
 def test_no_more_than_the_limit_is_read_ahead():
@@ -64,6 +65,40 @@ def test_closing_ends_the_thread_and_closes_the_source():
     ahead.join(5)
     with pytest.raises(StopIteration):
         next(ahead)
+
+
+SHIFTS = st.sampled_from(list(b"\x1b\x1b\x1b($)&@BaJ\x0e\x0f~{}+-,\n\x8e\xa1\xff"))
+BROKEN = st.lists(SHIFTS | st.integers(0, 255), max_size=40).map(bytes)
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(sorted(KNOWN)), BROKEN, st.integers(1, 12))
+def test_broken_text_is_the_same_wherever_blocks_end(encoding, data, step):
+    """Also where an escape sequence is cut: Python's decoders keep fewer bytes of one than they look at."""
+    whole, blocks = (
+        b"".join(Decoded(iter([data[i : i + size] for i in range(0, len(data), size)]), encoding))
+        for size in (len(data) + 1, step)
+    )
+    assert blocks == whole
+    if encoding not in {"utf_16", "utf_32"} and not encoding.startswith("utf_8"):
+        marked = whole.replace(LOST, "\ufffd".encode()).decode()
+        plain = data.decode(encoding, "replace")
+        assert len(marked) == len(plain)
+        assert marked == plain or encoding.startswith(("iso2022", "utf_7"))
+
+
+@pytest.mark.parametrize("encoding", sorted(name for name in KNOWN if name.startswith("iso2022")))
+def test_a_text_that_ends_within_an_escape(encoding):
+    for end in (b"\x1b", b"\x1b$"):
+        assert b"".join(Decoded(iter([b"a,b\n1,", end]), encoding)) == b"a,b\n1," + LOST
+
+
+@pytest.mark.parametrize("encoding", sorted(name for name in KNOWN if name.startswith("iso2022")))
+def test_signs_that_would_switch_the_encoding_of_what_follows_are_lost(encoding):
+    """An escape that means nothing where it stands is no text: written out again it would swallow what comes after."""
+    text = b"".join(Decoded(iter([b"a\x1bb,c\nd,\x0e,\x0f\n"]), encoding))
+    shifts = (LOST, LOST) if encoding == "iso2022_kr" else (b"\x0e", b"\x0f")  # elsewhere these are plain signs
+    assert text == b"a" + LOST + b"b,c\nd,%b,%b\n" % shifts
 
 
 @given(

@@ -116,6 +116,8 @@ def test_a_pause_is_kept_by_all():
     gate = Gate(PacePlan("auto", 4), lambda: None, clock=lambda: now[0])
     now[0] = 0.0
     gate.busy(7.0)
+    gate.busy(1.0)  # a shorter one does not end it
+    assert gate._wait() > 6.9
     now[0] = 7.31  # with some spread
     with gate.turn():
         assert gate.limit == 4

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from scoreline.engines import MemoryLedger, run_ticket
-from scoreline.errors import Overloaded, ServerUnavailable, WrongAnswer
+from scoreline.errors import AccessRefused, Overloaded, ServerUnavailable, WrongAnswer
 from scoreline.pipeline import ask
 from scoreline.types import (
     Counts,
@@ -147,6 +147,18 @@ def test_429_waits_as_long_as_is_asked(proxy, score, form):
     assert rows == expected(GOOD)
     assert 1 <= time.monotonic() - begun < 10
     assert any("slow down" in line and "429" in line for line in log)
+
+
+def test_a_key_that_is_revoked_in_mid_run_ends_it_and_names_the_server(proxy, score, tmp_path):
+    def revoke(_):
+        if len(proxy.sizes) == 2:
+            proxy.busy, proxy.status, proxy.refusal = 10**9, 401, b'{"message": "this key is revoked"}'
+
+    proxy.edit = revoke
+    with pytest.raises(AccessRefused, match=r"127\.0\.0\.1.*this key is revoked \(status 401\); check its key"):
+        score(GOOD, size=500, concurrency=1)
+    assert len(proxy.sizes) == 2
+    assert not (tmp_path / "out.csv").exists()
 
 
 def test_429_for_ever_ends_the_run_and_names_it(proxy, score, tmp_path):

@@ -12,11 +12,12 @@ import pyarrow as pa
 import pytest
 
 from scoreline.errors import SourceError
-from scoreline.types import Counts, CsvDialect, Feature, FeatureType, RunLimits, Scores
+from scoreline.types import Counts, CsvDialect, ExtraOutput, Feature, FeatureType, RunLimits, Scores, TargetType
 from tests.unit.pipeline.stand_ins import PLAN
 from tests.unit.pipeline.test_run import Setting
 
 FAILS = object()
+TEXT = FeatureType.TEXT
 
 
 class Seeing:
@@ -123,6 +124,39 @@ def test_a_prediction_that_is_not_finite_fails_its_row():
     assert it.lines[1] == ",ERROR: the model's prediction is not a finite number,a"
 
 
+def test_a_text_of_the_models_that_the_encoding_lacks_signs_for_fails_its_row():
+    class Teller(Seeing):
+        def score(self, features, options):
+            cells = features.column(0).to_pylist()
+            told = pa.array(["plain", "ä €", None, "é", "字"], pa.string())
+            return Scores(
+                np.empty((len(cells), 0)), told, (pa.array(["é", "é", "é", "\U0001f600", None], pa.string()),)
+            )
+
+    plan = replace(
+        PLAN,
+        target_type=TargetType.TEXT_GENERATION,
+        features=(Feature("id", TEXT),),
+        extra=(ExtraOutput("note", TEXT),),
+    )
+    it = Setting(
+        "id\n1\n2\n3\n4\n5\n",
+        scorer=Teller(),
+        plan=plan,
+        dialect=CsvDialect(encoding="latin-1"),
+        abort_on_error=False,
+    )
+    assert it.run().counts == Counts(5, 1, 4)
+    assert list(csv.reader(it.output.text.decode("latin-1").splitlines()))[1:] == [
+        ["plain", "é", "OK", "1"],
+        ["", "", "ERROR: the model's text has the character '?', which the encoding latin-1 lacks", "2"],
+        ["", "", "ERROR: the model gave no text", "3"],
+        ["", "", "ERROR: the model's text has the character '?', which the encoding latin-1 lacks", "4"],
+        ["", "", "ERROR: the model's text has the character '?', which the encoding latin-1 lacks", "5"],
+    ]
+    assert "character '€'" in it.progress.lines[0]
+
+
 def test_text_is_never_interpreted():
     cells = ["=1+1", "+1", "@x", "-2", "2024-01-31", "NA", "1e400", " a ", "'007", "TRUE"]
     it, rows = went("x\n" + "".join(f"{cell}\n" for cell in cells), FeatureType.TEXT)
@@ -130,7 +164,6 @@ def test_text_is_never_interpreted():
     assert [value for (value,) in it.scorer.rows] == cells
 
 
-TEXT = FeatureType.TEXT
 FILES = {
     "mark": ("\ufeffx,y\n1,2\n", [("1", "2")]),
     "line ends mixed": ("x,y\r\n1,2\r3,4\n5,6\r\n7,8", [("1", "2"), ("3", "4"), ("5", "6"), ("7", "8")]),

@@ -1,76 +1,25 @@
-"""Whole runs in memory: order, counts, bad rows, stops, and going on after a break."""
+"""Whole runs in memory: order, counts, encodings, blocks."""
 
 import hashlib
 import random
-import threading
 import time
 from dataclasses import replace
 
 import pytest
 
 from scoreline.errors import (
-    Cancelled,
-    DataRefused,
     InvalidRequest,
-    LostLease,
     OutputError,
-    Overloaded,
-    ServerUnavailable,
     SourceError,
-    TooLarge,
-    TooManyBadRows,
-    WrongAnswer,
 )
-from scoreline.pipeline import ask, pace, run, search, write
-from scoreline.types import Counts, CsvDialect, Feature, FeatureType, RunLimits, Scores
+from scoreline.pipeline import pace
+from scoreline.types import Counts, CsvDialect, Feature, FeatureType, RunLimits
 from tests.unit.pipeline.stand_ins import (
     PLAN,
     DoublingScorer,
-    MemoryIntake,
-    MemoryLedger,
-    MemoryOutput,
-    SeenProgress,
     ticket,
 )
-
-HEADER = "y_PREDICTION,prediction_status,id\n"
-
-
-class Setting:
-    """One run with all its surroundings."""
-
-    def __init__(self, text, *, scorer=None, encoding="utf-8", block=1000, **options):
-        data = text.encode(encoding) if isinstance(text, str) else text
-        blocks = [data[i : i + block] for i in range(0, len(data), block)] if isinstance(data, bytes) else data
-        self.intake = MemoryIntake(blocks)
-        self.scorer = scorer or DoublingScorer()
-        self.output = MemoryOutput()
-        self.ledger = MemoryLedger()
-        self.progress = SeenProgress()
-        self.ticket = ticket(**options)
-
-    def run(self):
-        before = threading.active_count()
-        try:
-            return run(self.ticket, self.intake, self.scorer, self.output, self.ledger, self.progress)
-        finally:
-            self.intake.close()
-            deadline = time.monotonic() + 5
-            while threading.active_count() > before and time.monotonic() < deadline:
-                time.sleep(0.01)
-            assert threading.active_count() <= before
-
-    @property
-    def lines(self):
-        return self.output.text.decode().splitlines()
-
-
-def source(rows: int) -> str:
-    return "id,x\n" + "".join(f"r{i:05d},{i}.5\n" for i in range(rows))
-
-
-def expected(rows: int) -> str:
-    return HEADER + "".join(f"{2 * i + 1}.0,OK,r{i:05d}\n" for i in range(rows))
+from tests.unit.pipeline.whole import HEADER, Setting, expected, source
 
 
 @pytest.mark.parametrize("size", ["auto", "fixed", "dynamic", 10, 500, 10_000])
@@ -97,6 +46,15 @@ def test_the_digest_is_of_the_whole_output_and_read_back_when_a_run_goes_on():
     it = Setting(source(50), size=500)
     assert it.run().sha256 == hashlib.sha256(expected(50).encode()).hexdigest()
     assert it.run().sha256 == "read back"
+
+
+def test_a_result_may_have_so_many_bytes_and_no_more():
+    size = len(expected(50))
+    assert Setting(source(50), size=500, limits=RunLimits(max_result_bytes=size)).run().bytes_out == size
+    it = Setting(source(50), size=500, limits=RunLimits(max_result_bytes=size - 1))
+    with pytest.raises(OutputError, match=f"more than the {size - 1} bytes"):
+        it.run()
+    assert it.output.committed is None
 
 
 def test_a_source_that_has_changed_ends_the_run():
@@ -149,6 +107,16 @@ def test_bytes_that_the_encoding_lacks_fail_their_row():
         "10.0,OK,r5",
         ',"ERROR: expected 2 fields, found 1",?',
     ]
+
+
+def test_a_broken_escape_fails_the_rows_that_it_meets():
+    """Python reads what stands behind an unknown escape as Latin-1, which the output's encoding does not have."""
+    data = "id,x\n名,1\n".encode("iso2022_jp") + b"\x1bq,2\n\xe4,3\nB,4\n" + "名,5\n".encode("iso2022_jp")
+    it = Setting(data, dialect=CsvDialect(encoding="iso2022_jp"), block=3, abort_on_error=False)
+    assert it.run().counts == Counts(5, 3, 2)
+    rows = it.output.text.decode("iso2022_jp").splitlines()[1:]
+    assert [row.rsplit(",", 1)[1] for row in rows] == ["名", "?q", "?", "B", "名"]
+    assert [row.split(",")[0] for row in rows] == ["2.0", "", "", "8.0", "10.0"]
 
 
 def test_a_message_with_signs_that_the_encoding_lacks():
@@ -238,304 +206,6 @@ def test_a_model_column_that_is_optional_may_be_absent():
     with pytest.raises(SourceError, match="the 3 columns 'w', 'n', 'm'"):
         it.run()
     assert it.ledger.state is None
-
-
-def test_bad_cells_ragged_rows_and_bad_bytes_fail_alone():
-    data = b"id,x\na,1\nb,abc\nc\n\nd,2,3\n\xff,4\ne,5"
-    it = Setting(data, size=8)
-    done = it.run()
-    assert it.lines == [
-        HEADER.strip(),
-        "2.0,OK,a",
-        ",ERROR: column 'x': 'abc' is not a number,b",
-        '"",'.replace('""', "") + '"ERROR: expected 2 fields, found 1",c',
-        ',"ERROR: expected 2 fields, found 3",d',
-        ",ERROR: column 'id' is not UTF-8: byte 1 of the field is 0xff,\ufffd",
-        "10.0,OK,e",
-    ]
-    assert done.counts == Counts(6, 2, 4)
-    assert it.progress.lines[0] == "Row 2 failed: column 'x': 'abc' is not a number"
-    assert len(it.progress.lines) == 4
-
-
-def refuse_above(limit):
-    def refuse(values):
-        if any(v is not None and v > limit for v in values):
-            raise DataRefused("too high for the model")
-
-    return refuse
-
-
-def test_refused_rows_are_found_by_halving():
-    values = [1] * 300
-    values[17] = values[200] = 1000
-    text = "id,x\n" + "".join(f"{i},{v}\n" for i, v in enumerate(values))
-    it = Setting(text, size="fixed", scorer=DoublingScorer(refuse_above(500)))
-    done = it.run()
-    assert done.counts == Counts(300, 298, 2)
-    assert it.lines[18] == ",ERROR: too high for the model,17"
-    assert it.lines[201] == ",ERROR: too high for the model,200"
-    assert it.lines[202] == "2.0,OK,201"
-    assert len(it.scorer.calls) <= 2 * 2 * 9 + 1
-
-
-def test_a_server_that_names_the_row_needs_few_calls():
-    def refuse(values):
-        for i, value in enumerate(values):
-            if value > 500:
-                raise DataRefused("row at fault", row=i)
-
-    text = "id,x\n" + "".join(f"{i},{1000 if i in (0, 7, 99) else 1}\n" for i in range(100))
-    it = Setting(text, size="fixed", scorer=DoublingScorer(refuse))
-    assert it.run().counts == Counts(100, 97, 3)
-    assert len(it.scorer.calls) <= 7
-
-
-def test_rows_the_model_takes_no_gaps_in_fail_alone_however_many():
-    def refuse(values):
-        if None in values:
-            raise DataRefused("column 'x' is empty", row=values.index(None))
-
-    plan = replace(PLAN, features=(Feature("x", FeatureType.NUMERIC, nullable=False),))
-    text = "id,x\n" + "".join(f"{i},{'' if i < 4000 and i % 10 == 0 else i}\n" for i in range(8000))
-    it = Setting(text, plan=plan, size="fixed", scorer=DoublingScorer(refuse), abort_on_error=False)
-    assert it.run().counts == Counts(8000, 7600, 400)
-    assert it.scorer.calls == [7600]
-
-
-def test_many_refused_rows_cost_no_good_one():
-    text = "id,x\n" + "".join(f"{i},{1000 if i % 20 == 7 else 1}\n" for i in range(8000))
-    it = Setting(text, size="fixed", scorer=DoublingScorer(refuse_above(500)), abort_on_error=False)
-    assert it.run().counts == Counts(8000, 7600, 400)
-    assert [line.split(",")[0] for line in it.lines[1:]] == ["" if i % 20 == 7 else "2.0" for i in range(8000)]
-    assert len(it.scorer.calls) < 3000
-
-
-def test_a_chunk_without_a_row_that_is_taken_is_given_up():
-    text = "id,x\n" + "".join(f"{i},1000\n" for i in range(2000))
-    it = Setting(text, size="fixed", scorer=DoublingScorer(refuse_above(500)), abort_on_error=False)
-    assert it.run().counts == Counts(2000, 0, 2000)
-    assert len(it.scorer.calls) <= search.LEAST_CALLS + search.PROBES + 1
-    assert any("not scored: none of the rows" in line and "too high" in line for line in it.lines)
-    assert len(it.progress.lines) == 101
-
-
-def test_the_search_has_an_end():
-    text = "id,x\n" + "".join(f"{i},{1000 if i % 3 else 1}\n" for i in range(2000))
-    limits = RunLimits(refusal_calls=150)
-    it = Setting(text, size="fixed", scorer=DoublingScorer(refuse_above(500)), abort_on_error=False, limits=limits)
-    counts = it.run().counts
-    assert counts.read == 2000
-    assert counts.scored > 50
-    assert len(it.scorer.calls) == 301
-    assert any("not scored: too many rows" in line and "too high" in line for line in it.lines)
-
-
-def test_too_large_requests_are_split_and_no_row_fails():
-    def refuse(values):
-        if len(values) > 30:
-            raise TooLarge("the request is over the limit")
-
-    it = Setting(source(400), size="auto", scorer=DoublingScorer(refuse))
-    assert it.run().counts == Counts(400, 400)
-    assert it.output.text.decode() == expected(400)
-
-
-def test_a_row_that_alone_is_too_large():
-    def refuse(values):
-        if 3.5 in values:
-            raise TooLarge("over the limit")
-
-    it = Setting(source(10), scorer=DoublingScorer(refuse))
-    assert it.run().counts == Counts(10, 9, 1)
-    assert it.lines[4] == ",ERROR: over the limit,r00003"
-
-
-@pytest.mark.parametrize("problem", [Overloaded("busy", 0.0), Overloaded("busy"), ServerUnavailable("gone")])
-def test_a_busy_server_is_asked_again(problem, monkeypatch):
-    monkeypatch.setattr(ask, "_FIRST_DELAY", 0.001)
-    left = [problem] * 4
-
-    def refuse(values):
-        if left:
-            raise left.pop()
-
-    it = Setting(source(50), scorer=DoublingScorer(refuse))
-    assert it.run().counts == Counts(50, 50)
-    assert it.progress.lines == [f"Trying again: {problem.message}"]
-
-
-def test_patience_ends(monkeypatch):
-    monkeypatch.setattr(ask, "_FIRST_DELAY", 0.001)
-
-    def refuse(values):
-        raise ServerUnavailable("nobody answers")
-
-    it = Setting(source(50), scorer=DoublingScorer(refuse), limits=RunLimits(patience_seconds=0.05))
-    with pytest.raises(ServerUnavailable, match="nobody answers"):
-        it.run()
-    assert it.output.committed is None
-
-
-def test_answers_of_another_length_are_never_shifted(monkeypatch):
-    monkeypatch.setattr(ask, "_FIRST_DELAY", 0.001)
-
-    class Short(DoublingScorer):
-        def score(self, features, options):
-            whole = super().score(features, options)
-            return Scores(whole.values[1:])
-
-    it = Setting(source(50), scorer=Short())
-    with pytest.raises(WrongAnswer, match="49 predictions for 50 rows"):
-        it.run()
-    assert len(it.scorer.calls) == ask.WRONG_ANSWERS
-
-
-def test_a_prediction_that_is_no_number_fails_its_row():
-    it = Setting("id,x\na,1\nb,\nc,3\n")
-    assert it.run().counts == Counts(3, 2, 1)
-    assert it.lines[1:] == ["2.0,OK,a", ",ERROR: the model's prediction is not a finite number,b", "6.0,OK,c"]
-
-
-def test_too_many_bad_rows_end_the_run():
-    text = source(2000) + "".join(f"b{i},bad\n" for i in range(1000)) + source(20_000)[5:]
-    it = Setting(text, size=2000)
-    with pytest.raises(TooManyBadRows, match="the first: Row 2001 failed: column 'x': 'bad' is not a number;"):
-        it.run()
-    assert it.output.committed is None
-    assert it.scorer.closed.is_set()
-    counts = sum((flush.counts for flush in it.ledger.rows), Counts())
-    assert counts.failed > 0.1 * counts.read
-    assert counts.failed >= 100
-
-
-def test_bad_rows_at_the_start_alone_end_the_run():
-    bad = "id,x\n" + "".join(f"b{i},bad\n" for i in range(1000))
-    with pytest.raises(TooManyBadRows):
-        Setting(bad + source(50_000)[5:], size="fixed").run()
-    few = Setting("id,x\na,bad\n")
-    with pytest.raises(TooManyBadRows, match="1 of 1 rows"):
-        few.run()
-    allowed = Setting("id,x\na,bad\n", abort_on_error=False)
-    assert allowed.run().counts == Counts(1, 0, 1)
-    assert allowed.output.committed is not None
-
-
-def test_ten_percent_is_not_too_much():
-    text = "id,x\n" + "".join(f"{i},{'bad' if i % 10 == 9 else 1}\n" for i in range(2000))
-    it = Setting(text, size=500)
-    assert it.run().counts == Counts(2000, 1800, 200)
-    assert len(it.progress.lines) == 101
-
-
-@pytest.mark.parametrize("scorer", [DoublingScorer(), DoublingScorer(refuse_above(500))])
-def test_without_row_level_handling_a_chunk_fails_whole(scorer):
-    bad = "bad" if scorer.refuse is None else "1000"
-    text = "id,x\n" + "".join(f"{i},{bad if i == 50 else 1}\n" for i in range(100))
-    it = Setting(text, size=100, scorer=scorer, row_level=False, abort_on_error=False)
-    done = it.run()
-    assert 1 < done.counts.failed < 50
-    assert done.counts.read == 100
-    with pytest.raises(TooManyBadRows):
-        Setting(text, size=100, scorer=scorer, row_level=False).run()
-
-
-def stopped(it, after=0.3, within=1.5):
-    began = time.monotonic()
-    timer = threading.Timer(after, it.progress.stop.set)
-    timer.start()
-    with pytest.raises(Cancelled):
-        it.run()
-    timer.join()
-    assert time.monotonic() - began < after + within
-    assert it.output.committed is None
-
-
-def test_stop_while_the_intake_waits():
-    it = Setting(source(1))
-    it.intake.given = [b"id,", it.intake.wait]
-    stopped(it)
-    it = Setting(source(1))
-    it.intake.given = [source(10).encode(), it.intake.wait]
-    stopped(it, after=1.5)
-    assert it.output.text.decode() == expected(10)  # what had come was scored meanwhile
-
-
-def test_stop_cuts_calls_and_drops_answers():
-    scorer = DoublingScorer()
-
-    def hang(values):
-        scorer.closed.wait(20)
-        raise RuntimeError("the client was closed")
-
-    scorer.refuse = hang
-    it = Setting(source(500), size=500, scorer=scorer)
-    stopped(it)
-    assert it.output.text.decode() == HEADER
-    assert len(scorer.calls) == 2
-
-
-def test_stop_while_it_waits_to_try_again():
-    def refuse(values):
-        raise Overloaded("busy", 60)
-
-    stopped(Setting(source(50), scorer=DoublingScorer(refuse)))
-
-
-def test_a_progress_or_ledger_may_say_why():
-    it = Setting(source(50))
-
-    def lost(flush):
-        raise LostLease("Another worker has the job.")
-
-    it.ledger.record = lost
-    with pytest.raises(LostLease):
-        it.run()
-
-
-def test_an_error_of_the_source_comes_after_the_rows_before_it():
-    def broken():
-        raise SourceError("the upload broke off")
-
-    it = Setting(source(50), size=100)
-    it.intake.given += [broken]
-    with pytest.raises(SourceError, match="broke off"):
-        it.run()
-    assert it.output.committed is None
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-@pytest.mark.parametrize("after", [0, 1, 2, 5, 11])
-def test_going_on_after_a_break(encoding, after, monkeypatch):
-    monkeypatch.setattr(write, "FLUSH_SECONDS", 0.0)
-    text = "\n" + source(300)
-    dialect = CsvDialect(encoding=encoding)
-    whole = Setting(text, size=300, dialect=dialect, encoding=encoding)
-    whole.run()
-    it = Setting(text, size=300, dialect=dialect, encoding=encoding)
-    keep = it.ledger.record
-
-    def record(flush):
-        if len(it.ledger.rows) >= after:
-            raise LostLease("killed here")
-        keep(flush)
-
-    it.ledger.record = record
-    with pytest.raises(LostLease):
-        it.run()
-    assert len(it.ledger.rows) == after
-    it.ledger.record = keep
-    it.scorer = DoublingScorer()
-    done = it.run()
-    assert it.output.text == whole.output.text
-    assert done.counts == Counts(300, 300)
-    assert (done.bytes_in, done.bytes_out) == (len(text.encode(encoding)), len(whole.output.text))
-    assert sum(it.scorer.calls) == 300 - sum(flush.counts.read for flush in it.ledger.rows[:after])
-    assert it.output.opened == [{"name": "memory"}] * 2
-    again = Setting(text, size=300, dialect=dialect, encoding=encoding)
-    again.ledger, again.output = it.ledger, it.output
-    assert again.run().counts == Counts(300, 300)  # died between commit and the note that it is done
-    assert again.scorer.calls == []
 
 
 def test_first_rows_are_out_at_once_and_then_in_blocks():

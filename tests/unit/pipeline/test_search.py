@@ -1,6 +1,7 @@
 """The search for refused rows: all of them are found, no other is lost, and the calls are few."""
 
 import random
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -51,12 +52,14 @@ def test_one_row_in_ten_thousand(place):
     assert asked - 1 <= 40
 
 
-@pytest.mark.parametrize(("bad", "most"), [(80, 800), (400, 2800), (800, 4500), (4000, 9000)])
-def test_scattered_rows_cost_calls_in_proportion(bad, most):
-    rows = set(random.Random(1).sample(range(8000), bad))
-    asked, scored, errors = ask(8000, rows)
-    assert (set(errors), len(scored)) == (rows, 8000 - bad)
-    assert asked < most
+@pytest.mark.parametrize(
+    ("bad", "most"), [(1, 20), (10, 110), (50, 360), (143, 720), (250, 1000), (500, 1150), (900, 1050)]
+)
+def test_scattered_rows_cost_as_many_calls_as_is_promised(bad, most):
+    rows = set(random.Random(1).sample(range(1000), bad))
+    asked, scored, errors = ask(1000, rows, calls=1500)
+    assert (set(errors), len(scored)) == (rows, 1000 - bad)
+    assert asked <= most
 
 
 @pytest.mark.parametrize(("place", "most"), [(0, None), (5700, None), (9999, None), (5700, 3000)])
@@ -86,7 +89,7 @@ def test_a_batch_of_refused_rows_is_given_up():
     assert (len(errors), len(scored)) == (100_000, 0)
     assert asked <= LEAST_CALLS + PROBES + 1
     assert errors[0] == "bad 0"
-    assert errors[99_999].startswith("not scored: none of the rows of the same chunk that were tried was taken, the")
+    assert errors[99_999].startswith("not scored: none of the rows of the same chunk that were tried was taken; the")
 
 
 def test_a_row_that_is_taken_among_those_tried_keeps_the_search_going():
@@ -101,7 +104,19 @@ def test_calls_have_an_end(calls):
     assert asked == 1 + max(calls, LEAST_CALLS)
     assert scored | set(errors) == set(range(1000))
     assert bad <= set(errors)
-    assert errors[999].startswith("not scored: too many rows of the same chunk were refused, the last because bad ")
+    assert re.fullmatch(
+        rf"not scored: {max(calls, LEAST_CALLS)} calls were spent on the refused rows of the same chunk, and no more "
+        r"are made \(SCORELINE_REFUSAL_CALLS\); the last refusal was: bad \d+",
+        errors[999],
+    )
+
+
+def test_calls_that_only_find_a_size_are_not_counted():
+    search = Search(400, 0)
+    search.refused(search.next(), "bad", 0)
+    while (part := search.next()) is not None:
+        search.too_large(part, "too large")
+    assert search.errors == {0: "bad"} | dict.fromkeys(range(1, 400), "too large")
 
 
 def test_rows_whose_refusal_does_not_come_again_are_scored():

@@ -98,6 +98,10 @@ def test_a_bomb_is_stopped_by_its_ratio_and_by_its_size(monkeypatch):
         bomb = pack(bytes(40 << 20))
         with pytest.raises(SourceError, match=f"its {packing} data unpacks to more than 100 times its size"):
             unpacked(bomb, limits=RunLimits(max_expansion=100))
+        ratio = -(-(40 << 20) // len(bomb))
+        assert len(unpacked(bomb, step=len(bomb), limits=RunLimits(max_expansion=ratio))[0]) == 40 << 20
+        with pytest.raises(SourceError, match="times its size"):
+            unpacked(bomb, step=len(bomb), limits=RunLimits(max_expansion=ratio - 2))
         with pytest.raises(SourceError, match="unpacks to more than 5000000 bytes"):
             unpacked(bomb, limits=RunLimits(max_expansion=100_000, max_unpacked_bytes=5_000_000))
         assert len(unpacked(bomb, limits=RunLimits(max_expansion=100_000))[0]) == 40 << 20

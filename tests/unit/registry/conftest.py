@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from scoreline.access import Caller, users
+from scoreline.access import Caller, tokens, users
+from scoreline.registry import servers
 from scoreline.registry.records import info_to_json
 from scoreline.store import new_id, now
 from scoreline.store.tables.registry import artifacts
@@ -79,3 +83,37 @@ def body(sha256: str | None = None, **values):
     if sha256 is not None:
         result["modelDescription"] = {"location": f"artifact:{sha256}"}
     return result | values
+
+
+@pytest.fixture
+def predictor(store, people):
+    """Give a function that starts a server with the answers it is to give in turn, and registers it."""
+    running = []
+
+    def start(*answers, name="default"):
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                secret = self.headers["Authorization"].removeprefix("Bearer ")
+                server.asked.append((self.path, request, secret, tokens.authenticate(store, secret)))
+                status, document = answers[min(len(server.asked), len(answers)) - 1]
+                data = document if isinstance(document, bytes) else json.dumps(document).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_):
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.asked = []
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        running.append(server)
+        servers.upsert(store, people.predictor, name, f"http://127.0.0.1:{server.server_port}", 1, slots=1)
+        return server
+
+    yield start
+    for server in running:
+        server.shutdown()
+        server.server_close()

@@ -8,6 +8,7 @@ from scoreline.access import users
 from scoreline.errors import Forbidden, InvalidRequest, NotFound
 from scoreline.registry import artifacts
 from scoreline.spool import open_spool
+from tests.support.fixtures import one_database
 
 # What detection goes by is the beginning of the file; nothing here is ever loaded.
 LIGHTGBM = b"tree\nversion=v4\nnum_class=1\nnum_tree_per_iteration=1\nmax_feature_idx=0\nobjective=regression\n"
@@ -94,6 +95,7 @@ def test_observers_and_prediction_servers_store_nothing(people, register, spool)
             register(caller)
 
 
+@one_database
 @pytest.mark.parametrize(("data", "filename"), [(b"hello", "readme.md"), (b"", "model.txt"), (b"x" * 100, "model.tar")])
 def test_what_is_no_model_is_refused(people, register, data, filename):
     with pytest.raises(InvalidRequest) as caught:

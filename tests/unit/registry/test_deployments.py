@@ -4,6 +4,7 @@ from scoreline.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from scoreline.registry import deployments, packages, registered, servers
 from scoreline.registry.selection import Filters
 from scoreline.registry.settings import DeploymentSettings
+from tests.support.fixtures import one_database
 from tests.unit.registry.conftest import body
 
 
@@ -68,6 +69,7 @@ def test_what_cannot_be_deployed(store, people, package):
         deployments.create(store, people.ann, "0" * 24, "x")
 
 
+@one_database
 @pytest.mark.parametrize(
     ("change", "field"),
     [

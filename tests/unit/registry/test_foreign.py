@@ -15,9 +15,10 @@ import pytest
 
 from scoreline.access.outside import Outside
 from scoreline.errors import Conflict, Forbidden, InvalidRequest, NotFound
-from scoreline.registry import deployments, foreign, packages, servers
+from scoreline.registry import deployments, foreign, packages, replacement, servers
 from scoreline.settings import Settings
 from scoreline.types import Feature, FeatureType, TargetType
+from tests.support.fixtures import one_database
 
 DRUM = {"drumVersion": "1.18", "targetType": "binary", "negativeClassLabel": "no", "positiveClassLabel": "yes"}
 V2 = {
@@ -28,6 +29,7 @@ V2 = {
     ],
     "outputs": [{"name": "label"}, {"name": "probabilities"}],
 }
+KNOWN = {"/info/": DRUM, "/v2/models/m": V2, "/version": "3.1"}
 
 
 @pytest.fixture
@@ -38,9 +40,8 @@ def there():
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             asked.append(self.path)
-            known = {"/info/": DRUM, "/v2/models/m": V2, "/version": "3.1"}
-            body = json.dumps(known.get(self.path, {})).encode()
-            self.send_response(200 if self.path in known else 404)
+            body = json.dumps(KNOWN.get(self.path, {})).encode()
+            self.send_response(200 if self.path in KNOWN else 404)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -93,6 +94,8 @@ def test_what_drum_says_is_kept(store, people, there):
     deployment = deployments.create(store, people.boss, package.id, "far")
     assert deployment.server.kind == "drum"
     assert deployment.server.concurrency == 3
+    with pytest.raises(InvalidRequest, match="name no other"):
+        deployments.create(store, people.boss, package.id, "elsewhere", server_id="5" * 24)
     assert packages.server_of(store, package.id) == (package.server, people.boss.user_id)
     assert len(packages.scorable(package)) == 64
     with pytest.raises(InvalidRequest, match="batch jobs can"):
@@ -152,6 +155,7 @@ def test_foreign_servers_are_nobodys_default(store, people, there):
     assert deployments.create(store, people.boss, package.id, "far").server.name == f"drum {url}"
 
 
+@one_database
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
@@ -178,6 +182,39 @@ def test_what_is_refused(store, people, there, change, error, words):
     document["server"] |= change
     with pytest.raises(error, match=words):
         register(store, people.boss, document)
+
+
+@one_database
+@pytest.mark.parametrize(
+    ("kind", "path", "told", "words"),
+    [
+        ("drum", "/info/", DRUM | {"negativeClassLabel": "yes"}, "names the class 'yes' twice"),
+        ("drum", "/info/", DRUM | {"targetType": "multiclass", "classLabels": ["a", "b", "a"]}, "class 'a' twice"),
+        ("mlflow", "/version", "<html>Welcome</html>", "no MLflow server"),
+        ("v2", "/v2/models/m", {"inputs": [{"name": None}, {"name": ["a"]}, 5]}, "does not name the input columns"),
+        ("v2", "/v2/models/m", {"inputs": 5, "outputs": "x"}, "does not name the input columns"),
+        ("v2", "/v2/models/m", {"inputs": V2["inputs"][:1] * 2}, "names the input column 'age' twice"),
+    ],
+    ids=["labels", "more labels", "another program", "no names", "no list", "a name twice"],
+)
+def test_what_a_server_says_has_to_make_sense(store, people, there, monkeypatch, kind, path, told, words):
+    monkeypatch.setitem(KNOWN, path, told)
+    options = {"model": "m"} if kind == "v2" else {}
+    target = {} if kind == "drum" else {"type": "Binary", "classNames": ["a", "b"]}
+    with pytest.raises((InvalidRequest, Conflict), match=words):
+        register(store, people.boss, body(there[0], kind, target, options))
+
+
+def test_a_deployment_moves_to_the_server_of_its_new_model_and_back(store, people, there, inspected):
+    at_home = {"name": "here", "target": {"name": "late", "type": "Binary"}}
+    at_home["modelDescription"] = {"location": f"artifact:{inspected(people.boss)}"}
+    near = packages.create_from_json(store, people.boss, at_home)
+    far = register(store, people.boss, body(there[0]))
+    made = deployments.create(store, people.boss, near.id, "flights")
+    moved, _ = replacement.replace(store, people.boss, made.id, package_id=far.id, reason="OTHER")
+    assert (moved.server.kind, moved.server.url) == ("drum", there[0])
+    back, _ = replacement.replace(store, people.boss, made.id, package_id=near.id, reason="OTHER")
+    assert back.server == made.server
 
 
 def test_labels_that_the_server_does_not_know_are_refused(store, people, there):

@@ -1,10 +1,8 @@
 """Asked are small HTTP servers of the tests' own, who say what a prediction server says, and what a broken one says."""
 
-import json
 import socket
 import threading
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -13,43 +11,10 @@ from scoreline.errors import Conflict, Forbidden, InvalidRequest, NotAuthenticat
 from scoreline.registry import artifacts, packages, servers
 from scoreline.registry.inspect import inspect
 from scoreline.registry.records import info_to_json
+from tests.support.fixtures import one_database
 from tests.unit.registry.conftest import BINARY, body
 
 GOOD = (200, {"info": info_to_json(BINARY), "check": {"outputs": 2}})
-
-
-@pytest.fixture
-def predictor(store, people):
-    """Give a function that starts a server with the answers it is to give in turn, and registers it."""
-    running = []
-
-    def start(*answers, name="default"):
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                secret = self.headers["Authorization"].removeprefix("Bearer ")
-                server.asked.append((self.path, request, secret, tokens.authenticate(store, secret)))
-                status, document = answers[min(len(server.asked), len(answers)) - 1]
-                data = document if isinstance(document, bytes) else json.dumps(document).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_):
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.asked = []
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
-        running.append(server)
-        servers.upsert(store, people.predictor, name, f"http://127.0.0.1:{server.server_port}", 1, slots=1)
-        return server
-
-    yield start
-    for server in running:
-        server.shutdown()
-        server.server_close()
 
 
 def dead_server(store, people, name="default"):
@@ -122,6 +87,7 @@ def test_a_busy_server_is_asked_again(store, people, inspected, predictor):
     assert len(server.asked) == 2
 
 
+@one_database
 @pytest.mark.parametrize(
     "case",
     [

@@ -6,6 +6,7 @@ import pytest
 from scoreline.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from scoreline.registry import packages, registered
 from scoreline.types import Feature, FeatureType, TargetType
+from tests.support.fixtures import one_database
 from tests.unit.registry.conftest import BINARY, body
 
 
@@ -82,6 +83,7 @@ def test_a_model_elsewhere_is_kept_but_cannot_be_scored(store, people):
         packages.create_from_json(store, people.ann, body())
 
 
+@one_database
 @pytest.mark.parametrize(
     ("change", "field"),
     [

@@ -5,6 +5,7 @@ import pytest
 from scoreline.errors import Forbidden, InvalidRequest, NotFound
 from scoreline.registry import deployments, packages, registered, replacement, servers, uses
 from scoreline.types import Feature, FeatureType, ModelInfo, TargetType
+from tests.support.fixtures import one_database
 from tests.unit.registry.conftest import BINARY, body
 
 
@@ -68,6 +69,7 @@ MULTI = ModelInfo("lightgbm", TargetType.MULTICLASS, BINARY.features, ("a", "b",
 NUMBER = ModelInfo("lightgbm", TargetType.REGRESSION, BINARY.features)
 
 
+@one_database
 @pytest.mark.parametrize(
     ("info", "values", "status", "check", "words"),
     [

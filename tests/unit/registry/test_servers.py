@@ -2,6 +2,7 @@ import pytest
 
 from scoreline.errors import Forbidden, InvalidRequest, NotFound
 from scoreline.registry import servers
+from tests.support.fixtures import one_database
 
 
 def test_a_predictor_announces_itself_and_moves(store, people):
@@ -41,6 +42,7 @@ def test_others_add_no_servers(store, people):
             servers.upsert(store, caller, "mine", "http://a:1", 1, slots=1)
 
 
+@one_database
 @pytest.mark.parametrize(
     ("change", "field"),
     [

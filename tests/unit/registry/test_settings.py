@@ -4,6 +4,7 @@ from scoreline.errors import Forbidden, InvalidRequest, NotFound
 from scoreline.registry import deployments, packages, settings
 from scoreline.registry.settings import DeploymentSettings
 from scoreline.types import Boundaries, Feature, FeatureType, ModelInfo, TargetType
+from tests.support.fixtures import one_database
 from tests.unit.registry.conftest import body
 
 REGRESSION = ModelInfo("lightgbm", TargetType.REGRESSION, (Feature("x", FeatureType.NUMERIC),))
@@ -35,6 +36,18 @@ def test_a_new_deployment_has_the_settings_of_one_that_nobody_has_changed(store,
     assert settings.document(deployment.settings) == PLAIN
 
 
+def test_drift_is_switched_on_and_off_by_itself(store, people, deployment):
+    def change(**wanted):
+        deployments.change_settings(store, people.ann, deployment.id, wanted)
+        shown = settings.document(deployments.get(store, people.bob, deployment.id).settings)
+        return shown["targetDrift"]["enabled"], shown["featureDrift"]["enabled"]
+
+    assert change(targetDrift={"enabled": True}) == (True, False)
+    assert change(featureDrift={"enabled": True}, targetDrift={}) == (True, True)
+    assert change(associationId={"columnNames": ["k"]}) == (True, True)
+    assert change(targetDrift={"enabled": False}) == (False, True)
+
+
 def test_changes_are_kept_section_by_section(store, people, deployment):
     def change(**wanted):
         return deployments.change_settings(store, people.ann, deployment.id, wanted).settings
@@ -57,6 +70,7 @@ def test_changes_are_kept_section_by_section(store, people, deployment):
     assert change(associationId=None) == DeploymentSettings()
 
 
+@one_database
 @pytest.mark.parametrize(
     ("wanted", "field"),
     [
@@ -90,8 +104,8 @@ def test_changes_are_kept_section_by_section(store, people, deployment):
         ),
         ({"approval": {"status": "MAYBE"}}, "approval.status"),
         ({"approval": {"status": "PENDING"}}, "approval.status"),
-        ({"targetDrift": {"enabled": True}}, "targetDrift"),
-        ({"featureDrift": {"enabled": 0}}, "featureDrift"),
+        ({"targetDrift": {"enabled": 1}}, "targetDrift.enabled"),
+        ({"featureDrift": {"enabled": 0}}, "featureDrift.enabled"),
         ({"featureDrift": {"on": True}}, "featureDrift.on"),
         ({"featureDrift": True}, "featureDrift"),
         ({"predictionsDataCollection": {"enabled": True}}, "predictionsDataCollection"),

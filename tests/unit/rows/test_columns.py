@@ -99,6 +99,8 @@ def test_scores_find_their_rows():
     assert by_index == [(None, "ERROR: a"), ("2.0", "OK"), (None, "ERROR: b"), ("1.0", "OK")]
     for_all = cells(columns, [[9.0], [1.0], [9.0]], errors={0: "a", 2: "b"}, n=3)
     assert for_all == [(None, "ERROR: a"), ("1.0", "OK"), (None, "ERROR: b")]
+    both = cells(columns, [[9.0], [1.0]], errors={0: "a"}, n=2, row_index=np.array([0, 1]))
+    assert both == [(None, "ERROR: a"), ("1.0", "OK")]  # a message counts for more than a score
     with pytest.raises(WrongAnswer):
         cells(columns, [[9.0]], n=3)
     nothing = OutputColumns(RENT, []).build(Scores(np.empty((0, 1))), {}, {0: "x"}, 1)
@@ -110,6 +112,13 @@ def test_status_is_one_line_of_500_characters():
     (row,) = cells(columns, np.empty((0, 1)), errors={0: "a\nb " + "x" * 600}, n=1)
     assert row[1].startswith("ERROR: a b xxx")
     assert len(row[1]) == 500
+
+
+def test_a_message_with_signs_that_no_log_or_file_can_hold():
+    """Half characters have no UTF-8, NUL stays out of PostgreSQL, and an escape would drive a terminal."""
+    columns = OutputColumns(plan(RENT, include_status=True), [])
+    (row,) = cells(columns, np.empty((0, 1)), errors={0: "odd \udcff\ud83d\x00\x1b[31m\x07\x7f\x9b é字\U0001f600"}, n=1)
+    assert row[1] == "ERROR: odd \ufffd\ufffd\ufffd\ufffd[31m\ufffd\ufffd\ufffd é字\U0001f600"
 
 
 def test_passthrough_lists_and_all():
@@ -153,6 +162,20 @@ def test_remapping():
     swapped = OutputColumns(plan(RENT, passthrough="all", remap=(("a", "b"), ("b", "a"))), ["a", "b"])
     assert cells(swapped, [[1.0]], {"a": pa.array(["A"]), "b": pa.array(["B"])}) == [("1.0", "A", "B")]
     assert swapped.names == ("rent_PREDICTION", "b", "a")
+
+
+def test_remapping_of_names_that_a_client_put_in_camel_case():
+    from datarobot.utils import camelize
+
+    source = ["my_col", "a__b", "x_1", "col_2_name", "MY_COL", "two_ways", "twoWays", "_led"]
+    remap = tuple((camelize(name), f"new {number}") for number, name in enumerate(source) if name != "twoWays")
+    columns = OutputColumns(plan(RENT, passthrough="all", remap=remap), source)
+    assert columns.names[1:] == ("new 0", "new 1", "new 2", "new 3", "new 4", "two_ways", "new 5", "new 7")
+    assert "columnNamesRemapping names 'myCol', which is taken for 'my_col'." in columns.warnings
+    unclear = OutputColumns(plan(RENT, passthrough="all", remap=(("aB_cD", "x"), ("aBC", "y"))), ["a_bC", "aB_c"])
+    assert unclear.names[1:] == ("a_bC", "aB_c"), "two columns may be meant by 'aBC'"
+    given = OutputColumns(plan(RENT, passthrough="all", remap=(("a_b", "x"), ("aB", "y"))), ["a_b"])
+    assert given.names[1:] == ("x",), "a column that is named has its name"
 
 
 def test_remapping_that_cannot_be_done():

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from scoreline import errors, scorers
 from scoreline.rows import jsonout
-from scoreline.scorers import reasons
+from scoreline.scorers import drum, reasons
 from scoreline.scorers.replies import Reader, column
 from scoreline.scorers.transport import Reply, retry_after
 from scoreline.types import ExtraOutput, Feature, FeatureType, ScoreOptions, ScoringPlan, ServerAddress, TargetType
@@ -50,8 +50,10 @@ BINARY_ANSWER = {"predictions": [{"no": 0.25, "yes": 0.75}] * 3}
 
 
 @contextmanager
-def server(status: int, body, headers=()):
+def server(status: int, body, headers=(), info=None):
+    """Run a server that answers a POST with `body`, and a GET with what `info` is at the time."""
     seen = []
+    about = {"drumVersion": "1", "targetType": "binary"} if info is None else info
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
 
     class Handler(BaseHTTPRequestHandler):
@@ -61,7 +63,7 @@ def server(status: int, body, headers=()):
             sent = self.rfile.read(int(self.headers.get("content-length", 0)))
             seen.append((self.command, self.path, self.headers, sent))
             known = self.command == "GET"
-            answer = b'{"drumVersion": "1", "targetType": "binary"}' if known else content
+            answer = json.dumps(about).encode() if known else content
             self.send_response(200 if known else status)
             for name, value in (*headers, ("Content-Length", str(len(answer)))):
                 self.send_header(name, value)
@@ -101,6 +103,28 @@ def test_drum_gets_csv():
         'n,i,b,t\n0.1,1,true,"a""b\\c"\n,1152921504606846976,,"new\nline,\x01"\n-2e+300,,false,\n'
     )
     assert bodies[1] == b't\n""\n""\nx\n'  # no line is blank: pandas would skip it
+
+
+def test_drum_is_known_by_what_it_says_of_itself(monkeypatch):
+    monkeypatch.setattr(drum, "_LOOK_SECONDS", 0.0)
+    info = {"drumVersion": "1", "targetType": "binary", "codeDir": "/one"}
+    with server(200, BINARY_ANSWER, info=info) as (url, _):
+        scorer = scorers.open_scorer(ServerAddress(url, "", "", "drum", {}), BINARY)
+
+        def model():
+            return scorer.score(ROWS, ScoreOptions(5)).model
+
+        first = model()
+        info["drumVersion"] = "2"
+        assert model() == first
+        info["codeDir"] = "/two"
+        second = model()
+        assert second not in (None, first)
+        info["modelMetadata"] = {"modelID": "m3"}
+        assert model() == "drum m3"
+        info.clear()  # it says nothing for a moment: the model is taken to be the one that it was
+        assert model() == "drum m3"
+        scorer.close()
 
 
 def test_mlflow_gets_rows_with_their_types():
@@ -182,6 +206,7 @@ def test_datarobot_routes_keys_and_answers():
         ("datarobot", 302, b"", errors.AccessRefused, "302"),
         ("datarobot", 422, {"message": "x: odd"}, errors.DataRefused, "x: odd"),
         ("drum", 503, b"", errors.Overloaded, "503"),
+        ("mlflow", 429, {"message": "x"}, errors.Overloaded, "429"),
     ],
 )  # fmt: skip
 def test_what_a_status_means(kind, status, body, error, words):
@@ -207,6 +232,12 @@ def test_what_a_status_means(kind, status, body, error, words):
         (BINARY, {"predictions": [[0.1, 0.9], [1], [1]]}, errors.WrongAnswer, "different lengths"),
         (BINARY, {"predictions": [{"no": 1, "maybe": 0}] * 3}, errors.ModelBroken, "'maybe'"),
         (BINARY, {"predictions": [{"no": 1, "yes": 0}] * 2 + [{"no": 1}]}, errors.WrongAnswer, "different class names"),
+        (
+            BINARY,
+            {"predictions": [{"no": 1, "yes": 0}, {"no": 1, "yes": 0, "maybe": 0}, {"no": 1, "yes": 0}]},
+            errors.WrongAnswer,
+            "different class names",
+        ),
         (BINARY, {"predictions": 1}, errors.WrongAnswer, "no list"),
         (BINARY, b"{", errors.WrongAnswer, "no JSON"),
         (BINARY, b"[" * 100_000, errors.WrongAnswer, "no JSON"),
@@ -219,6 +250,12 @@ def test_what_a_status_means(kind, status, body, error, words):
 def test_answers_that_are_refused(plan, body, error, words):
     with server(200, body) as (url, _), pytest.raises(error, match=words):
         score(url, "mlflow", plan)
+
+
+def test_a_tensor_of_more_rows_is_no_matrix_of_fewer():
+    output = {"name": "predict_proba", "datatype": "FP64", "shape": [6, 1], "data": [0.1, 0.9] * 3}
+    with server(200, {"outputs": [output]}) as (url, _), pytest.raises(errors.WrongAnswer, match="6 predictions for 3"):
+        score(url, "v2", model="m")
 
 
 def test_a_value_that_is_none_fails_its_own_row_only():

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from scoreline import errors
+from scoreline.network import Reach
 from scoreline.rows import exchange
 from scoreline.scorers import open_scorer
+from scoreline.scorers.transport import Transport
 from scoreline.types import ScoreOptions, Scores, ScoringPlan, ServerAddress, TargetType
 
 PLAN = ScoringPlan(TargetType.BINARY, "y", (), ("no", "yes"))
@@ -128,6 +138,49 @@ def test_nobody_there():
         scorer.score(ROWS, ScoreOptions())
     scorer.close()
     scorer.close()
+
+
+def _self_signed(folder: Path) -> Path:
+    """Write a key and a certificate for this machine that nobody has signed; return their file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    moment = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(moment - timedelta(days=1))
+        .not_valid_after(moment + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "server.pem").write_bytes(private + made.public_bytes(pem))
+    return folder / "server.pem"
+
+
+@pytest.mark.parametrize("reach", [None, Reach(anywhere=True)], ids=["registered", "of a job"])
+def test_a_certificate_that_is_not_trusted_is_named_and_nothing_is_sent(tmp_path, reach):
+    seen = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            seen.append(self.path)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(_self_signed(tmp_path))
+        running.socket = context.wrap_socket(running.socket, server_side=True)
+        thread = threading.Thread(target=running.serve_forever, args=(0.05,))
+        thread.start()
+        call = Transport("prediction server here", {}, reach=reach)
+        try:
+            with pytest.raises(errors.AccessRefused, match=r"certificate of the prediction server here.*self.signed"):
+                call.post(f"https://127.0.0.1:{running.server_port}/", b"", content_type="x", seconds=5, most_bytes=9)
+        finally:
+            call.close()
+            running.shutdown()
+            thread.join()
+    assert seen == []
 
 
 def test_unknown_kinds_are_refused():

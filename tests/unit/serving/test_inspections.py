@@ -45,6 +45,7 @@ def test_a_model_that_misbehaves_is_an_answer(client, sample, words):
     response = inspect(client, "moody", trusted=True, sample=sample)
     assert response.status_code == 422
     assert words in response.json()["message"]
+    assert "was tried" in response.json()["message"]
     assert time.monotonic() - began < 40
     assert inspect(client, "regression").status_code == 200
 

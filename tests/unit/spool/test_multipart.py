@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from scoreline.errors import Conflict, InvalidRequest
-from scoreline.spool import Part, Spool, finalise, finalised, open_spool, part_writer, parts
+from scoreline.spool import Part, Spool, finalise, finalised, part_writer, parts
 
 JOB = "abc"
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    return open_spool(tmp_path)
 
 
 def send(spool: Spool, number: int, body: bytes, *, replace: bool = True) -> Part:
@@ -52,6 +46,8 @@ def test_old_part_stays_until_the_new_one_is_complete(spool: Spool) -> None:
     new = send(spool, 0, b"new")
     assert parts(spool, JOB) == {0: new}
     assert content(spool, new) == b"new"
+    assert content(spool, old) == b"old"  # somebody may be about to finalise with it
+    assert finalise(spool, JOB) == (new,)
     assert not spool.reader(old.stream).complete()
 
 
@@ -74,7 +70,7 @@ def test_refused_part_is_dropped(spool: Spool) -> None:
         with pytest.raises(InvalidRequest, match="inside a row"):
             writer.finish(replace=True, check=check)
     assert parts(spool, JOB) == {}
-    assert spool.blobs.list("uploads") == []
+    assert spool.blobs.list("uploads") == [f"uploads/{JOB}/part-0.begun"]
 
 
 def test_finalise_names_what_is_missing(spool: Spool) -> None:
@@ -85,3 +81,30 @@ def test_finalise_names_what_is_missing(spool: Spool) -> None:
     with pytest.raises(InvalidRequest, match="missing from the upload: 0, 2, 3;"):
         finalise(spool, JOB)
     assert finalised(spool, JOB) is None
+
+
+def test_the_loss_of_the_last_part_is_noticed(spool: Spool) -> None:
+    """Nothing but its beginning says that there was to be another part."""
+    send(spool, 0, b"x")
+    with part_writer(spool, JOB, 1) as writer:
+        writer.write(b"half")
+    with pytest.raises(InvalidRequest, match="missing from the upload: 1;"):
+        finalise(spool, JOB)
+    send(spool, 1, b"whole")
+    assert [part.size for part in finalise(spool, JOB)] == [1, 5]
+
+
+def test_of_two_who_finalise_at_once_one_decides(spool: Spool, monkeypatch) -> None:
+    """Between the look at the parts and the marker another one finalises, with a later attempt of a part."""
+    put, others = spool.put_marker_once, []
+    send(spool, 0, b"old")
+
+    def late(name: str, body: bytes) -> bool:
+        monkeypatch.undo()
+        send(spool, 0, b"newer")
+        others.append(finalise(spool, JOB))
+        return put(name, body)
+
+    monkeypatch.setattr(spool, "put_marker_once", late)
+    assert finalise(spool, JOB) == others[0] == finalised(spool, JOB)
+    assert content(spool, others[0][0]) == b"newer"

@@ -1,4 +1,8 @@
+import os
 import re
+import socket
+import subprocess
+import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta, timezone
@@ -9,7 +13,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scoreline.errors import InvalidRequest, SetupError, StoreBusy, StoreError
+from scoreline.errors import InvalidRequest, SetupError, StoreAway, StoreBusy, StoreError, StoreFull
 from scoreline.store import Store, engine, new_id, now
 from scoreline.store.tables import Json, UtcDateTime, access
 
@@ -186,6 +190,11 @@ def test_the_password_is_never_shown():
     assert "topsecret" not in Store("postgres://me:topsecret@host/db").where
 
 
+def test_a_database_that_takes_no_changes_is_told_from_one_that_is_broken(store):
+    with pytest.raises(StoreFull, match="is read-only"), store.read() as connection:
+        connection.execute(organisations.delete())
+
+
 def test_a_full_disk_is_a_store_error(sqlite_store):
     with sqlite_store.begin() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count=1")
@@ -327,3 +336,41 @@ def add_after_cut(connection, other, pids):
 def cut(other, pids):
     with other.begin() as cutting:
         cutting.execute(pids)
+
+
+def test_a_server_that_is_away_is_told_from_one_that_fails(postgres, migrated_postgres):
+    store = Store(postgres.create("away", migrated_postgres))
+    with pytest.raises(StoreError) as failed, store.begin() as connection:
+        connection.exec_driver_sql("SELECT pg_read_file('/nowhere')")
+    assert not isinstance(failed.value, StoreAway)
+    store.dispose()
+    url = store.url.set(port=1).render_as_string(hide_password=False)
+    with pytest.raises(StoreAway), Store(url).read():
+        pass
+
+
+@pytest.mark.parametrize("query", ["", "?tcp_user_timeout=5000"])
+def test_a_silent_connection_does_not_stay_for_ever(postgres, migrated_postgres, query):
+    store = Store(postgres.url(migrated_postgres) + query)
+    with store.read() as connection:
+        descriptor = connection.connection.dbapi_connection.fileno()
+        with socket.socket(fileno=os.dup(descriptor)) as seen:
+            limit = seen.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+            assert limit == (5_000 if query else 30_000)
+            assert seen.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
+    store.dispose()
+
+
+def test_a_second_store_of_a_process_leaves_the_locks_of_the_first_alone(sqlite_store):
+    """Closing any handle of a file drops all locks that the process has on it, those of SQLite, too."""
+    url = sqlite_store.url.render_as_string()
+    assert names(sqlite_store) == []  # its connection stays open
+    Store(url)
+    other = (
+        "import os, sys; from scoreline.store import Store; from tests.unit.store.test_engine import add\n"
+        "Store(sys.argv[1]).run(lambda connection: add(connection, sys.argv[2]))\n"
+        "sys.argv[2] == 'a' or os._exit(0)"  # as if it were killed, with its change in the journal alone
+    )
+    for name in "ab":
+        subprocess.run([sys.executable, "-c", other, url, name], check=True)
+    assert names(sqlite_store) == ["a", "b"]

@@ -41,6 +41,8 @@ class Wire(BaseModel):
         for name, value in pairs:
             if name in lists:
                 given.setdefault(name, []).append(value)
+            elif value != "" and name in given:
+                raise WrongFields({name: f"{name} is there twice: give it once."})
             elif value != "":
                 given[name] = value
         try:
@@ -73,11 +75,14 @@ def _iso(given: Any) -> Any:
     return given
 
 
-def _aware(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError as exc:
+        raise ValueError("in UTC it lies before the year 1 or after 9999") from exc
 
 
-Time = Annotated[datetime, BeforeValidator(_iso), AfterValidator(_aware)]
+Time = Annotated[datetime, BeforeValidator(_iso), AfterValidator(_in_utc)]
 """A time in a query: ISO 8601; without an offset it is UTC."""
 
 

@@ -138,8 +138,8 @@ SETTINGS: JsonObject = {
             {"enabled": _FLAG, "customBoundaries": _object({"upper": _NUMBER, "lower": _NUMBER})}
         ),
         "approval": _object({"enabled": _FLAG, "status": {"enum": ["APPROVED", "PENDING", None]}}),
-        "targetDrift": _off(),
-        "featureDrift": _off(),
+        "targetDrift": _object({"enabled": _FLAG}),
+        "featureDrift": _object({"enabled": _FLAG}),
         "predictionsDataCollection": _off(),
         "predictionIntervals": _off("percentiles"),
         "segmentAnalysis": _off("attributes"),

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from scoreline.access import Caller
-from scoreline.api.wire import answers
+from scoreline.api.wire import deployment_answers
 from scoreline.api.wire.base import Paging, Wire, timestamp
 from scoreline.api.wire.people import may_change, member
 from scoreline.api.wire.servers import environment_document
@@ -159,7 +159,7 @@ class StatusChange(Wire):
     status: Literal["active", "inactive"]
 
 
-def deployment_document(deployment: Deployment, caller: Caller) -> answers.Deployment:
+def deployment_document(deployment: Deployment, caller: Caller) -> deployment_answers.Deployment:
     """Return a deployment."""
     server, package = deployment.server, deployment.package
     place = deployment.environment or (None if server is None else environments.of_server(server))
@@ -178,7 +178,8 @@ def deployment_document(deployment: Deployment, caller: Caller) -> answers.Deplo
             "type": package.format or "External model",
             "targetName": package.target_name or None,
             "targetType": package.target_type.value,
-            "projectId": None,
+            # Without it the client fails before it asks for what belongs to projects, and is told nothing.
+            "projectId": "",
             "projectName": None,
             "isDeprecated": False,
             "unstructuredModelKind": package.target_type is TargetType.UNSTRUCTURED,
@@ -206,11 +207,11 @@ def deployment_document(deployment: Deployment, caller: Caller) -> answers.Deplo
     }
 
 
-def _no_health() -> answers.Health:
+def _no_health() -> deployment_answers.Health:
     return {"status": _HEALTH, "message": "", "startDate": None, "endDate": None}
 
 
-def features_document(deployment: Deployment) -> list[answers.DeploymentFeature]:
+def features_document(deployment: Deployment) -> list[deployment_answers.DeploymentFeature]:
     """Return the columns that the deployment's model reads."""
     return [
         {
@@ -224,11 +225,11 @@ def features_document(deployment: Deployment) -> list[answers.DeploymentFeature]
     ]
 
 
-def capabilities_document(deployment: Deployment) -> answers.Capabilities:
+def capabilities_document(deployment: Deployment) -> deployment_answers.Capabilities:
     """Return what the deployment can do beyond scoring."""
     regression = deployment.package.target_type is TargetType.REGRESSION
     why = [] if regression else ["Prediction warnings are for regression models."]
-    found: list[answers.Capability] = [
+    found: list[deployment_answers.Capability] = [
         {"name": "supports_model_replacement", "supported": True, "messages": []},
         {"name": "supports_prediction_warning", "supported": regression, "messages": why},
     ]

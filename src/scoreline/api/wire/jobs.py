@@ -8,14 +8,17 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from scoreline import adapters
+from scoreline import adapters, urls
 from scoreline.api.urls import Links
-from scoreline.api.wire import answers
+from scoreline.api.wire import job_answers
 from scoreline.api.wire.base import Paging, Time, Wire, timestamp
 from scoreline.api.wire.people import person
 from scoreline.errors import InvalidRequest
+from scoreline.jobs import credentials, rendering, webhooks
 from scoreline.jobs.model import Job
-from scoreline.jobs.spec import LOCAL_FILE
+from scoreline.jobs.outbox import Message, MessageState
+from scoreline.jobs.parts import Part
+from scoreline.jobs.spec import LOCAL_FILE, JobSpec
 from scoreline.jobs.store import JobFilter
 from scoreline.types import JsonObject
 
@@ -26,6 +29,7 @@ _SECRETS = (
     ("predictionInstance", "datarobotKey"),
     ("outputSettings", "serverSideEncryption", "customerKey"),
 )
+_OWN = tuple((side, name) for side in ("intakeSettings", "outputSettings") for name in sorted(credentials.FIELDS))
 
 _State = Literal["INITIALIZING", "RUNNING", "COMPLETED", "ABORTED", "FAILED"]
 
@@ -86,8 +90,8 @@ class FromDefinition(Wire):
     job_definition_id: str = Field(min_length=1)
 
 
-def job_document(job: Job, logs: Sequence[str], links: Links) -> answers.Job:
-    """Return one job. The client needs every field's type to be exactly this one."""
+def job_document(job: Job, logs: Sequence[str], links: Links, viewer: str) -> job_answers.Job:
+    """Return one job for a user, given by id. The client needs every field's type to be exactly this one."""
     return {
         "id": job.id,
         "status": job.state.value,
@@ -109,17 +113,79 @@ def job_document(job: Job, logs: Sequence[str], links: Links) -> answers.Job:
         "source": job.source,
         "logs": list(logs),
         "links": _links(job, links),
-        "jobSpec": _spec(job),
+        "jobSpec": spec_document(job.spec, job.owner.id, viewer),
+        "rendered": rendering.values(job.spec, job.moments),
         "hidden": timestamp(job.hidden_at),
         "paused": timestamp(job.paused_at),
-        "intakeDatasetDisplayName": None,
+        "intakeDatasetDisplayName": job.intake_name,
         "monitoringBatchId": None,
-        "batchPredictionJobDefinition": None,
+        "batchPredictionJobDefinition": _made_from(job),
+        "partitions": job.partitions,
     }
 
 
-def manifest_document(job: Job) -> answers.Manifest:
-    """Return what a job did, to the byte; the figures are final once the job is COMPLETED."""
+def progress_document(job: Job, lines: Sequence[str]) -> job_answers.Progress:
+    """Return what an event says of a job, and the lines of its log that are new."""
+    return {
+        "id": job.id,
+        "status": job.state.value,
+        "statusDetails": job.status_details,
+        "percentageCompleted": job.percentage,
+        "elapsedTimeSec": job.elapsed_seconds,
+        "scoredRows": job.counts.scored,
+        "failedRows": job.counts.failed,
+        "skippedRows": job.counts.skipped,
+        "jobIntakeSize": job.bytes_in,
+        "jobOutputSize": job.bytes_out,
+        "liveConcurrency": job.live_concurrency,
+        "liveChunkSize": job.live_chunk_bytes,
+        "queued": job.queued,
+        "queuePosition": job.queue_position,
+        "paused": timestamp(job.paused_at),
+        "logs": list(lines),
+    }
+
+
+def partitions_document(found: Sequence[Part]) -> job_answers.Partitions:
+    """Return the parts of a job."""
+    return {
+        "data": [
+            {
+                "partition": part.number,
+                "state": part.state.value,
+                "worker": part.owner,
+                "rows": None if part.counts is None else part.counts.read,
+            }
+            for part in found
+        ]
+    }
+
+
+def messages_document(job: Job, found: Sequence[Message], viewer: str) -> job_answers.Messages:
+    """Return what a job's webhooks are told, for a user."""
+    hooks = spec_document(job.spec, job.owner.id, viewer).get(webhooks.FIELD) or []
+    return {
+        "data": [
+            {
+                "id": message.id,
+                "webhook": message.hook,
+                "url": hooks[message.hook]["url"],
+                "event": message.event,
+                "state": message.state.value,
+                "tries": message.tries,
+                "created": timestamp(message.created_at),
+                "due": timestamp(message.due_at) if message.state is MessageState.WAITING else None,
+                "settled": timestamp(message.settled_at),
+                "status": message.status,
+                "trouble": message.trouble,
+            }
+            for message in found
+        ]
+    }
+
+
+def manifest_document(job: Job, viewer: str) -> job_answers.Manifest:
+    """Return what a job did, to the byte, for a user; the figures are final once the job is COMPLETED."""
     counts = job.counts
     return {
         "jobId": job.id,
@@ -140,13 +206,17 @@ def manifest_document(job: Job) -> answers.Manifest:
         "created": timestamp(job.created_at),
         "started": timestamp(job.started_at),
         "finished": timestamp(job.finished_at),
-        "jobSpec": _spec(job),
+        "jobSpec": spec_document(job.spec, job.owner.id, viewer),
+        "rendered": rendering.values(job.spec, job.moments),
     }
 
 
-def _links(job: Job, links: Links) -> answers.JobLinks:
+def _links(job: Job, links: Links) -> job_answers.JobLinks:
     """Return the job's links. The download is offered at once: the client gives up on a job that queues without one."""
-    found: answers.JobLinks = {"self": links.to(COLLECTION, job.id), "errors": links.to(COLLECTION, job.id, "errors")}
+    found: job_answers.JobLinks = {
+        "self": links.to(COLLECTION, job.id),
+        "errors": links.to(COLLECTION, job.id, "errors"),
+    }
     if job.spec.intake_type == LOCAL_FILE:
         found["csvUpload"] = links.to(COLLECTION, job.id, "csvUpload")
     if job.spec.output_type == LOCAL_FILE:
@@ -154,16 +224,30 @@ def _links(job: Job, links: Links) -> answers.JobLinks:
     return found
 
 
-def _spec(job: Job) -> JsonObject:
-    document = deepcopy(job.spec.to_document())
+def _made_from(job: Job) -> job_answers.MadeFrom | None:
+    found = job.made_from
+    return None if found is None else {"id": found.id, "name": found.name, "createdBy": found.owner_id}
+
+
+def spec_document(spec: JobSpec, owner: str, viewer: str) -> JsonObject:
+    """Return settings of a job or a definition for a user; users are given by id."""
+    document = deepcopy(spec.to_document())
     redacted = []
-    for path in _SECRETS:
+    # A job's credentials are its owner's: nobody else may use them, or needs to know which ones they are.
+    for path in _SECRETS if viewer == owner else (*_SECRETS, *_OWN):
         place: Any = document
         for step in path[:-1]:
             place = place.get(step) if isinstance(place, dict) else None
         if isinstance(place, dict) and place.get(path[-1]) is not None:
             place[path[-1]] = _REDACTED
             redacted.append(".".join(path))
+    for side in ("intakeSettings", "outputSettings"):
+        if document[side]["type"] == urls.HTTP:
+            redacted += [f"{side}.{name}" for name in urls.hides(document[side])]
+    if document.get(webhooks.FIELD):
+        if viewer != owner:
+            document[webhooks.FIELD] = webhooks.for_others(document[webhooks.FIELD])
+        redacted += webhooks.hides(document[webhooks.FIELD])
     return {**document, "redactedFields": redacted}
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from scoreline.access import Caller
-from scoreline.api.wire import answers
+from scoreline.api.wire import model_answers
 from scoreline.api.wire.base import Paging, Time, Wire, timestamp
 from scoreline.api.wire.people import may_change, member
 from scoreline.registry.records import (
@@ -123,7 +123,7 @@ class ModelChange(Wire):
     name: str = Field(min_length=1)
 
 
-def artifact_document(artifact: Artifact) -> answers.Artifact:
+def artifact_document(artifact: Artifact) -> model_answers.Artifact:
     """Return an uploaded model; `location` is what a package's `modelDescription.location` takes."""
     return {
         "id": artifact.id,
@@ -148,9 +148,9 @@ def _server(package: Package) -> JsonObject | None:
     return {**shown, "hasKey": "secret" in package.server}
 
 
-def package_document(package: Package, caller: Caller) -> answers.Package:
+def package_document(package: Package, caller: Caller) -> model_answers.Package:
     """Return a package; the client needs every one of these objects, empty or not."""
-    target: answers.Target = {
+    target: model_answers.Target = {
         "name": package.target_name or None,
         "type": package.target_type.value,
         "classNames": None if package.class_labels is None else list(package.class_labels),
@@ -226,7 +226,7 @@ def _label_thresholds(package: Package) -> dict[str, float] | None:
     return dict(zip(package.class_labels or (), package.label_thresholds, strict=True))
 
 
-def _baseline(baseline: Baseline) -> answers.Baseline:
+def _baseline(baseline: Baseline) -> model_answers.Baseline:
     return {
         "rows": baseline.rows,
         "lowerQuartile": baseline.lower_quartile,
@@ -236,7 +236,7 @@ def _baseline(baseline: Baseline) -> answers.Baseline:
     }
 
 
-def model_document(model: RegisteredModel) -> answers.RegisteredModel:
+def model_document(model: RegisteredModel) -> model_answers.RegisteredModel:
     """Return a registered model."""
     return {
         "id": model.id,
@@ -253,7 +253,7 @@ def model_document(model: RegisteredModel) -> answers.RegisteredModel:
     }
 
 
-def use_document(use: Use) -> answers.VersionUse:
+def use_document(use: Use) -> model_answers.VersionUse:
     """Return a deployment that has or had a version."""
     return {
         "id": use.deployment_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from scoreline.access import Caller
-from scoreline.api.wire import answers
+from scoreline.api.wire import deployment_answers
 from scoreline.api.wire.base import Wire, timestamp
 from scoreline.api.wire.people import may_change
 from scoreline.errors import InvalidRequest
@@ -32,7 +32,7 @@ class OnBehalf(Wire):
     user_id: str = ""
 
 
-def server_document(server: Server, processing: int, queued: int) -> answers.PredictionServer:
+def server_document(server: Server, processing: int, queued: int) -> deployment_answers.PredictionServer:
     """Return one server, with the jobs that run on it and wait for it."""
     return {
         "id": server.id,
@@ -67,10 +67,10 @@ class NewEnvironment(Wire):
                 raise InvalidRequest(f"{name} is not built in this version of Scoreline: leave it out.", name)
 
 
-def environment_document(environment: Environment, caller: Caller) -> answers.Environment:
+def environment_document(environment: Environment, caller: Caller) -> deployment_answers.Environment:
     """Return a prediction environment."""
     owner = environment.owner
-    found: answers.Environment = {
+    found: deployment_answers.Environment = {
         "id": environment.id,
         "name": environment.name,
         "platform": environment.platform,

@@ -1,4 +1,4 @@
-"""Organisations, users, tokens and sealed secrets."""
+"""Organisations, users, tokens, sealed secrets and the credentials made of them."""
 
 from __future__ import annotations
 
@@ -60,4 +60,17 @@ secrets = sa.Table(
     # Nonce, ciphertext, tag.
     sa.Column("sealed", sa.LargeBinary(), nullable=False),
     moment("created_at"),
+)
+
+credentials = sa.Table(
+    "credentials",
+    metadata,
+    id_column(),
+    *owned(),
+    sa.Column("name", Text(), nullable=False),
+    sa.Column("type", sa.String(64), nullable=False),
+    sa.Column("description", Text(), nullable=False),
+    reference("secret_id", "secrets.id", index=False),
+    moment("created_at"),
+    sa.UniqueConstraint("owner_id", "name"),
 )

@@ -39,6 +39,10 @@ custom_model_versions = sa.Table(
     sa.Column("description", Text(), nullable=False),
     # Content hash of the files, which are in the spool as an artefact's are; None: no files.
     sa.Column("sha256", sa.String(64), nullable=True),
+    # Of a registered version with code: the artefact that was made of the files, and holds them, too; and what its
+    # description was before registering wrote one.
+    sa.Column("kept_in", sa.String(64), nullable=True),
+    sa.Column("own_description", Text(), nullable=True),
     sa.Column("size", BigInt, nullable=False),
     # id, path and size of each file.
     sa.Column("files", Json, nullable=False),

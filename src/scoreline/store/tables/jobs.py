@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from scoreline.store.tables import BigInt, Json, Text, id_column, metadata, moment, owned, reference
+
+_LIVE = "state IN ('INITIALIZING', 'RUNNING')"
+LIVE: sa.ColumnElement[Any] = sa.literal_column(f"jobs.{_LIVE}")
+"""The clause that is true of jobs that are not over, in the words of the index of those."""
 
 
 def _count(name: str) -> sa.Column[int]:
@@ -25,11 +31,18 @@ jobs = sa.Table(
     sa.Column("server_model", Text(), nullable=True),
     sa.Column("target", Json, nullable=False),
     sa.Column("spec", Json, nullable=False),
+    # What the variables of templates in the spec stand for; None where it has none.
+    sa.Column("moments", Json, nullable=True),
     # The sealed keys of the spec's `predictionInstance`.
     reference("secret_id", "secrets.id", nullable=True),
     sa.Column("intake_type", sa.String(32), nullable=False),
+    # The name that its dataset had when the job was made.
+    sa.Column("intake_name", Text(), nullable=True),
     sa.Column("output_type", sa.String(32), nullable=False),
     sa.Column("source", Text(), nullable=True),
+    # What it was made from, and the due time that it was made for; None for a run that somebody asked for.
+    reference("definition_id", "job_definitions.id", nullable=True, index=False),
+    moment("scheduled_for", nullable=True),
     sa.Column("state", sa.String(16), nullable=False),
     # Text of the final state; None before.
     sa.Column("reason", Text(), nullable=True),
@@ -40,14 +53,20 @@ jobs = sa.Table(
     moment("hidden_at", nullable=True),
     # Set while the job rests; then nobody may run it.
     moment("paused_at", nullable=True),
+    # Set while the job rests until so many bytes can be staged.
+    sa.Column("space_wanted", BigInt, nullable=True),
     # Larger comes first in the line.
     sa.Column("priority", sa.Integer(), nullable=False, default=0, server_default="0"),
-    # The client's upload: none, waiting, running, done, broken. `beat` grows while it is alive; expected: bytes that
-    # the client announced.
+    # The client's upload: none, waiting, running, interrupted, repeated, done, broken. `beat` grows while it is alive;
+    # expected: bytes that the client announced; stream: where runs read it; sender: the request that sends now, as
+    # API process and number; trouble: how it was interrupted.
     sa.Column("upload_state", sa.String(16), nullable=False),
     _count("upload_bytes"),
     sa.Column("upload_expected", BigInt, nullable=True),
     _count("upload_beat"),
+    sa.Column("upload_stream", Text(), nullable=False, default="0", server_default="0"),
+    sa.Column("upload_sender", Text(), nullable=True),
+    sa.Column("upload_trouble", Text(), nullable=True),
     # Who runs it: `fence` numbers the runs, `lease_beat` grows while the owner lives, `silent_runs` counts runs that
     # ended without adding to the ledger.
     sa.Column("fence", sa.Integer(), nullable=False, default=0),
@@ -74,11 +93,31 @@ jobs = sa.Table(
     # When staged bytes that nobody needs any more were deleted; when the result was.
     moment("cleaned_at", nullable=True),
     moment("results_deleted_at", nullable=True),
+    # Since when its output is being put in place: then it can be neither aborted nor paused any more.
+    moment("committing_at", nullable=True),
+    # How many workers may score for it at once, itself included; None while it is not cut in partitions.
+    sa.Column("most_runs", sa.Integer(), nullable=True),
+    # In how many it is cut.
+    sa.Column("partitions", sa.Integer(), nullable=False, default=1, server_default="1"),
     # Hours for which this job's result is kept; None: as the installation says.
     sa.Column("retention_hours", sa.Float(53), nullable=True),
     sa.Index("ix_jobs_state_queued_at", "state", "queued_at"),
-    sa.Index("ix_jobs_server_id_state", "server_id", "state"),
+    # All that tells a job's place in the line, so that counting those ahead reads nothing else.
+    sa.Index(
+        "ix_jobs_line",
+        *("server_id", "state", "paused_at", "space_wanted", "upload_state", "priority", "queued_at", "id"),
+    ),
     sa.Index("ix_jobs_org_id_created_at", "org_id", "created_at"),
+    # A due run is made once.
+    sa.Index("uq_jobs_definition_id_scheduled_for", "definition_id", "scheduled_for", unique=True),
+    sa.Index("ix_jobs_definition_id_created_at", "definition_id", "created_at"),
+    # Runs of a definition that are not over, however many there were.
+    sa.Index(
+        "ix_jobs_live_definition_id",
+        "definition_id",
+        sqlite_where=sa.text(_LIVE),
+        postgresql_where=sa.text(_LIVE),
+    ),
     # What the worker sweeps, a handful of rows however many jobs there were.
     sa.Index(
         "ix_jobs_uncleaned",
@@ -122,6 +161,24 @@ job_parts = sa.Table(
     sa.Column("next_chunk", BigInt, nullable=False),
 )
 
+# Parts of the source that other workers may score before their turn in the output comes; see `jobs.partitions`.
+job_partitions = sa.Table(
+    "job_partitions",
+    metadata,
+    sa.Column("job_id", sa.String(24), sa.ForeignKey("jobs.id"), primary_key=True),
+    sa.Column("number", sa.Integer(), primary_key=True, autoincrement=False),
+    # Where it begins in the source, and where the next one does; None for the last.
+    sa.Column("begins", BigInt, nullable=False),
+    sa.Column("ends", BigInt, nullable=True),
+    sa.Column("state", sa.String(8), nullable=False),
+    # Who scores it ahead: `fence` numbers those who did, `beat` grows while the owner lives.
+    sa.Column("owner", Text(), nullable=True),
+    sa.Column("fence", sa.Integer(), nullable=False, default=0),
+    _count("beat"),
+    # What is staged of it.
+    sa.Column("scored", Json, nullable=True),
+)
+
 ledger = sa.Table(
     "ledger",
     metadata,
@@ -142,5 +199,36 @@ ledger = sa.Table(
     sa.Column("errors", Json, nullable=True),
     sa.Column("bytes_out", BigInt, nullable=False),
     sa.Column("fence", sa.Integer(), nullable=False),
+    # Checksum of all of the above; None in rows older than the column.
+    sa.Column("proof", BigInt, nullable=True),
     moment("at"),
+)
+
+# Messages to webhooks, each written with the change that it tells of. hook: its number among the job's webhooks.
+webhook_messages = sa.Table(
+    "webhook_messages",
+    metadata,
+    id_column(),
+    reference("job_id", "jobs.id"),
+    sa.Column("hook", sa.Integer(), nullable=False),
+    # `host:port` of the receiver.
+    sa.Column("place", Text(), nullable=False),
+    sa.Column("event", sa.String(16), nullable=False),
+    sa.Column("about", Json, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("tries", sa.Integer(), nullable=False, default=0),
+    moment("created_at"),
+    # When it is sent (again); while it is sent, when another sender may take it.
+    moment("due_at"),
+    moment("settled_at", nullable=True),
+    # The receiver's last answer, and what went wrong last.
+    sa.Column("status", sa.Integer(), nullable=True),
+    sa.Column("trouble", Text(), nullable=True),
+    sa.Index(
+        "ix_webhook_messages_due",
+        "due_at",
+        sqlite_where=sa.text("state = 'waiting'"),
+        postgresql_where=sa.text("state = 'waiting'"),
+    ),
+    sa.Index("ix_webhook_messages_settled_at", "settled_at"),
 )

@@ -1,4 +1,4 @@
-"""HTTP as uvicorn reads it, with limits on a request's head, and its own errors in the shape of all others."""
+"""HTTP as uvicorn reads it, for API and prediction server alike: limits on a request's head, errors as all others."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import asyncio
 import json
 import secrets
 
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-from scoreline.api.receiving import note_surplus
 
 MOST_HEAD_BYTES = 64 << 10
 MOST_URL_BYTES = 32 << 10
@@ -25,6 +24,12 @@ _LARGE_HEAD = (
     "Request Header Fields Too Large",
     f"The request's headers are too large: at most {MOST_HEAD_BYTES} bytes of them are read.",
 )
+_CUT = "body_is_cut"
+
+
+def is_cut(scope: Scope) -> bool:
+    """Say whether more bytes came than a request announced, so that its body is cut. To be asked once it is read."""
+    return bool(scope.get("state", {}).get(_CUT))
 
 
 class Protocol(HttpToolsProtocol):
@@ -44,6 +49,8 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Begin; a connection that says nothing is closed."""
         super().connection_made(transport)
+        # Else bytes after a body that was announced as the connection's last one are passed over.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=False)
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -100,7 +107,7 @@ class Protocol(HttpToolsProtocol):
         if cycle is not None and not cycle.response_complete and not cycle.more_body:
             self._surplus = True
             cycle.keep_alive = False
-            note_surplus(cycle.scope["state"])
+            cycle.scope["state"][_CUT] = True
             return
         status, phrase, text = self._problem
         body = json.dumps({"message": text}, separators=(",", ":")).encode()
