@@ -11,6 +11,8 @@ INSTALL := $(UV) pip install --quiet --python $(BIN)/python --require-hashes
 # The build backend is pinned in build.txt, so that nothing unpinned is fetched for the editable install.
 EDITABLE := $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tests and demo start dozens of processes, and each would spend seconds on compiling its libraries anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-systems soak lint bench docs lock format clean

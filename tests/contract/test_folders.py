@@ -60,7 +60,7 @@ def test_what_is_there_already(tmp_path) -> None:
             server.put("out/k=a b/part-0.parquet", b"another's")
             with pytest.raises(OutputError, match=r"there is .* already"):
                 output.commit(receipts)
-            output.abort({})
+            output.abort(output.prepare())
         else:
             output.commit(receipts)
         output.close()
