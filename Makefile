@@ -90,6 +90,9 @@ $(VENV)/.test: $(VENV)/.build requirements/test.txt pyproject.toml requirements/
 	@mkdir -p $(VENV)/azurite && cp requirements/azurite/*.json $(VENV)/azurite
 	@if command -v npm >/dev/null; then npm ci --silent --ignore-scripts --no-audit --no-fund --prefix $(VENV)/azurite; \
 	  else echo "There is no npm: tests against Azure Storage will be skipped" >&2; fi
+	@mkdir -p $(VENV)/faketime && cd $(VENV)/faketime && { ls usr >/dev/null 2>&1 || \
+	  { apt-get download -qq libfaketime && dpkg-deb -x libfaketime_*.deb . && rm libfaketime_*.deb; } >/dev/null 2>&1 || \
+	  echo "There is no libfaketime: tests with a clock that jumps will be skipped" >&2; }
 	@touch $@
 
 # A second S3 server, which checks what moto lets pass.

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,7 +30,15 @@ DISK_BYTES = 96 << 20
 KEPT_BYTES = 2 << 20
 INODES = 500
 OPEN_FILES = 256
-FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+# `make setup` unpacks it beside the environment, where there is apt-get.
+FAKETIME = next(
+    (
+        library
+        for root in (Path(sys.prefix, "faketime", "usr", "lib"), Path("/usr/lib"))
+        for library in root.glob("*/faketime/libfaketimeMT.so.1")
+    ),
+    None,
+)
 # The library sets the wall clock alone, but refuses Python's way of sleeping, by a deadline on the other clock.
 SLEEP = "import select, time\ntime.sleep = lambda seconds: select.select([], [], [], seconds)\n"
 

@@ -17,7 +17,7 @@ from tests.support import tiny
 from tests.support.served import Served, scoreline, served, until
 
 WAITING = 1000
-START_SECONDS = 10.0
+START_SECONDS = 60.0  # 10 on a machine that does nothing else
 GROWTH = 48 << 20  # bytes; what a worker needs for the first job that it runs
 
 
@@ -34,7 +34,7 @@ def test_a_thousand_jobs_in_line(tmp_path: Path) -> None:
         server = Served(tmp_path, env=env)
         try:
             server.wait()
-            assert time.monotonic() - begun < START_SECONDS * _busy()
+            assert time.monotonic() - begun < START_SECONDS
             _look_at(server, line, more)
             for process in [*server.tree(), server.process]:
                 process.kill()

@@ -92,7 +92,7 @@ def test_each_signal_to_stop_stops_all_within_seconds(tmp_path: Path, number: si
         assert len(tree) >= 4
         begun = time.monotonic()
         assert server.stop(number) == 0
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 30  # and not the minute that a server is given which hangs
         assert not [process for process in tree if process.is_running()]
         assert not server.ready.exists()
 
