@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,7 +16,7 @@ import pytest
 
 from scoreline import adapters
 from scoreline.credentials import AzureSecret, S3Secret
-from scoreline.errors import OutputError, SourceError
+from scoreline.errors import Cancelled, OutputError, SourceError
 from scoreline.protocols import Output
 from scoreline.spool import Spool, open_spool
 from scoreline.types import Range, Receipt, ScoredChunk
@@ -360,3 +361,41 @@ def test_s3_upload_that_a_killed_run_told_nobody_of_is_ended_by_the_next(s3: Cas
     output.open(state)
     output.commit(write(output, blocks(1, 10)))
     assert s3.server.unfinished() == []
+
+
+WAITS = {"begin": "begin", "part": "part", "last part": "part", "look": "look", "read": "get"}
+
+
+@pytest.mark.parametrize("step", WAITS)
+def test_who_waits_for_a_store_hears_soon_that_the_run_is_over(case: Case, step: str) -> None:
+    if WAITS[step] not in case.calls:
+        pytest.skip("the store has no such call")
+    case.server.put("in/data.csv", LINES)
+    ended = threading.Event()
+
+    def check() -> None:
+        if ended.is_set():
+            raise Cancelled("It was aborted.")
+
+    def work() -> None:
+        if step == "look":
+            case.proxy.faults.append(Fault(case.calls["look"], 503, SLOW, times=1000))
+            list(case.read("in/data.csv"))
+        reading = case.read("in/data.csv") if step == "read" else iter(())
+        case.proxy.faults.append(Fault(case.calls[WAITS[step]], 503, SLOW, times=1000))
+        list(reading)
+        output = case.output()
+        output.open(output.prepare())
+        output.finish(write(output, blocks(12 if step == "part" else 1, BIG if step == "part" else 10)), NoSeal())
+
+    threading.Timer(0.7, ended.set).start()
+    with adapters.stopped_by(check), pytest.raises(Cancelled):
+        work()
+
+
+class NoSeal:
+    def check(self) -> None:
+        pass
+
+    def cross(self) -> None:
+        pass

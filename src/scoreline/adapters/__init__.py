@@ -18,6 +18,7 @@ from typing import Any, cast
 
 from scoreline.adapters import listing, tables
 from scoreline.adapters.capabilities import Capabilities, Delivery, Entry, Reread, Visibility
+from scoreline.adapters.files import stopped_by
 from scoreline.adapters.many import ManyFiles
 from scoreline.adapters.partitioned import DiskFolder, FolderOutput, StoreFolder
 from scoreline.credentials import Keys, no_keys
@@ -109,6 +110,7 @@ __all__ = [
     "open_errors",
     "open_intake",
     "open_output",
+    "stopped_by",
 ]
 
 

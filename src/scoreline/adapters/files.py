@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeVar
@@ -26,6 +27,7 @@ BLOCK_BYTES = 1 << 20
 _FIRST_DELAY = 0.2
 _LONGEST_DELAY = 15.0
 _TOLD_AFTER = 3  # tries; one that helps at once is no news
+_ASK_SECONDS = 0.25  # between two looks whether to go on waiting
 
 _log = structlog.get_logger(__name__)
 
@@ -136,12 +138,29 @@ def suppress_trouble(*whys: Why) -> Iterator[None]:
             raise
 
 
+_stopping: ContextVar[Callable[[], None]] = ContextVar("stopping", default=lambda: None)
+
+
+@contextmanager
+def stopped_by(check: Callable[[], None]) -> Iterator[None]:
+    """Let all patience that begins in the block end, in whatever thread it is used, when `check` raises.
+
+    Not an argument of each adapter, since all of them would only hand it through to what waits.
+    """
+    token = _stopping.set(check)
+    try:
+        yield
+    finally:
+        _stopping.reset(token)
+
+
 class Patience:
     """Tries again what a store refuses for the moment, for up to `seconds` without any success."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._closed = threading.Event()
+        self._stopping = _stopping.get()
 
     @property
     def closed(self) -> bool:
@@ -186,9 +205,10 @@ class Patience:
                 self._wait(spell, trouble)
 
     def check(self) -> None:
-        """Raise RunStopped once it is closed."""
+        """Raise RunStopped once it is closed, and what `stopped_by` was given to ask raises."""
         if self.closed:
             raise RunStopped("The transfer was stopped.")
+        self._stopping()
 
     def _wait(self, spell: _Spell, trouble: Trouble) -> None:
         if trouble.why not in _AGAIN or time.monotonic() - spell.began > self._seconds:
@@ -197,7 +217,9 @@ class Patience:
         if spell.tries == _TOLD_AFTER:
             _log.warning("a place of files is tried again and again", cause=trouble.said)
         # What asks for more time than there is, is asked once more at the end of it.
-        self._closed.wait(max(spell.delay(), min(trouble.wait, self._seconds)))
+        until = time.monotonic() + max(spell.delay(), min(trouble.wait, self._seconds))
+        while (left := until - time.monotonic()) > 0 and not self._closed.wait(min(left, _ASK_SECONDS)):
+            self._stopping()
 
 
 class _Spell:

@@ -233,11 +233,13 @@ class _Sender:
                 self._thread.start()
 
     def wait(self) -> None:
-        """Wait while the store is far behind; raise what went wrong."""
+        """Wait while the store is far behind; raise what went wrong, or why the run is to end meanwhile."""
         with self._turn:
-            self._turn.wait_for(
-                lambda: self._trouble or self._allowed - self._span.start < 2 * self._span.size + _BEHIND_BYTES
-            )
+            while not self._turn.wait_for(
+                lambda: self._trouble or self._allowed - self._span.start < 2 * self._span.size + _BEHIND_BYTES,
+                _CHECK_SECONDS,
+            ):
+                self._patience.check()
             self._raise()
 
     def news(self) -> list[JsonObject]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 
 import pyarrow as pa
 
@@ -42,19 +42,22 @@ def run_ticket(
     with ExitStack() as stack:
         stack.enter_context(redact.hiding(secrets_of(ticket)))
         spool = open_spool(ticket.spool)
-        output = adapters.open_output(ticket, spool, keys.output)
+        with _ends_with(progress):
+            output = adapters.open_output(ticket, spool, keys.output)
         stack.callback(output.close)
         errors = adapters.open_errors(ticket, spool)
         if errors is not None:
             stack.callback(errors.close)
         try:
-            used = scorer or scorers.open_scorer(ticket.server, ticket.plan)
-            stack.callback(used.close)
-            intake = adapters.open_intake(ticket, spool, keys.intake)
-            stack.callback(intake.close)
-            pinned = PinnedScorer(used, ledger, ticket.package_hash if ticket.server.kind == scorers.OWN else None)
-            shared = None if partitions is None else pipeline.Shared(partitions, pipeline.Stage(spool, ticket.job_id))
-            return pipeline.run(ticket, intake, pinned, output, ledger, progress, errors=errors, shared=shared)
+            with _ends_with(progress):
+                used = scorer or scorers.open_scorer(ticket.server, ticket.plan)
+                stack.callback(used.close)
+                intake = adapters.open_intake(ticket, spool, keys.intake)
+                stack.callback(intake.close)
+                pinned = PinnedScorer(used, ledger, ticket.package_hash if ticket.server.kind == scorers.OWN else None)
+                stage = pipeline.Stage(spool, ticket.job_id)
+                shared = None if partitions is None else pipeline.Shared(partitions, stage)
+                return pipeline.run(ticket, intake, pinned, output, ledger, progress, errors=errors, shared=shared)
         except _GOES_ON:
             raise
         except BaseException:
@@ -73,6 +76,7 @@ def run_ahead(ticket: RunTicket, queue: Queue, progress: Progress, keys: RunKeys
         spool = open_spool(ticket.spool)
         used = scorers.open_scorer(ticket.server, ticket.plan)
         stack.callback(used.close)
+        stack.enter_context(_ends_with(progress))
         intake = adapters.open_intake(ticket, spool, keys.intake)
         stack.callback(intake.close)
         pinned = PinnedScorer(used, queue, ticket.package_hash if ticket.server.kind == scorers.OWN else None)
@@ -161,6 +165,11 @@ def _settle_memory() -> None:
     """Let Arrow allocate where the peak is lower and steadier: a fifth less than with its default, at equal speed."""
     if "jemalloc" in pa.supported_memory_backends() and pa.default_memory_pool().backend_name == "mimalloc":
         pa.set_memory_pool(pa.jemalloc_memory_pool())
+
+
+def _ends_with(progress: Progress) -> AbstractContextManager[None]:
+    """Let what waits for a source or a target in the block end once the run is to end."""
+    return adapters.stopped_by(lambda: pipeline.check_stop(progress))
 
 
 def _remove(output: Output, ledger: Ledger) -> None:

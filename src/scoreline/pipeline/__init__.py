@@ -5,5 +5,6 @@ from scoreline.pipeline.preview import Preview, preview
 from scoreline.pipeline.run import Summary, run
 from scoreline.pipeline.shared import Shared
 from scoreline.pipeline.staged import Stage
+from scoreline.pipeline.watch import check_stop
 
-__all__ = ["Preview", "Shared", "Stage", "Summary", "preview", "run", "run_ahead"]
+__all__ = ["Preview", "Shared", "Stage", "Summary", "check_stop", "preview", "run", "run_ahead"]
