@@ -240,22 +240,6 @@ def test_azure_refuses_the_credential_of_another_account(spool: Spool) -> None:
         azure.open_intake(ticket(server.at("in.csv"), {}, spool), spool, lambda _: other)
 
 
-@pytest.mark.parametrize(
-    ("url", "account", "container", "blob"),
-    [
-        ("https://a.blob.core.windows.net/c/b.csv", "https://a.blob.core.windows.net", "c", "b.csv"),
-        ("https://a.blob.core.windows.net/c/d/e%20f.csv", "https://a.blob.core.windows.net", "c", "d/e f.csv"),
-        ("abfss://c@a.dfs.core.windows.net/d/b.csv", "https://a.blob.core.windows.net", "c", "d/b.csv"),
-        ("wasbs://c@a.blob.core.windows.net/b.csv", "https://a.blob.core.windows.net", "c", "b.csv"),
-        ("http://127.0.0.1:10000/acc/c/b.csv", "http://127.0.0.1:10000/acc", "c", "b.csv"),
-        ("http://azurite:10000/acc/c/b.csv", "http://azurite:10000/acc", "c", "b.csv"),
-        ("http://localhost/acc/c/b.csv", "http://localhost/acc", "c", "b.csv"),
-    ],
-)
-def test_urls_of_blobs(url: str, account: str, container: str, blob: str) -> None:
-    assert azure.place(url) == azure.Place(account, container, blob)
-
-
 def test_gcp_asks_for_a_token_with_the_accounts_key(spool: Spool) -> None:
     server = servers["get"]("gcs")
     server.put("in.csv", b"a\n1\n")

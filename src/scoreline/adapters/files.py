@@ -7,6 +7,7 @@ again, going on in the middle, and the words that people read, is the same for a
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,8 @@ from scoreline.types import JsonObject
 T = TypeVar("T")
 
 BLOCK_BYTES = 1 << 20
+BUCKET = re.compile(r"[\w.-]+")
+"""What may stand before the key in the URL of an object; which of these are names, the store knows."""
 _FIRST_DELAY = 0.2
 _LONGEST_DELAY = 15.0
 _TOLD_AFTER = 3  # tries; one that helps at once is no news

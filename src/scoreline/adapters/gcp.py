@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from scoreline.adapters.files import BLOCK_BYTES, FileInfo, Part, Patience, Trouble, Why, suppress_trouble
+from scoreline.adapters.files import BLOCK_BYTES, BUCKET, FileInfo, Part, Patience, Trouble, Why, suppress_trouble
 from scoreline.adapters.objects import ObjectIntake
 from scoreline.adapters.uploading import ObjectOutput
 from scoreline.adapters.wire import Wire
@@ -52,13 +52,15 @@ class Place:
 def place(url: str) -> Place:
     """Read `gs://bucket/object` or `https://storage.googleapis.com/bucket/object`. Raises InvalidRequest (`url`)."""
     parts = urlsplit(url, allow_fragments=False)
-    bucket, key = parts.netloc, url.partition("://")[2].partition("/")[2]
+    bucket, _, key = url.partition("://")[2].partition("/")
     if parts.scheme in ("http", "https") and parts.netloc == _HOST and not parts.query:
         bucket, _, key = unquote(parts.path).lstrip("/").partition("/")
     elif parts.scheme != "gs":
         bucket = ""
-    if not bucket or "@" in bucket or not key:
+    if not BUCKET.fullmatch(bucket) or not key:
         raise InvalidRequest(f"url {url[:200]!r} must name an object: gs://bucket/object.", "url")
+    if key in (".", ".."):
+        raise InvalidRequest(f"url {url[:200]!r}: no object can be called '.' or '..'; name another one.", "url")
     return Place(bucket, key)
 
 

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import urlsplit
 
-from scoreline.adapters.files import BLOCK_BYTES, FileInfo, Part, Patience, Trouble, Why, suppress_trouble
+from scoreline.adapters.files import BLOCK_BYTES, BUCKET, FileInfo, Part, Patience, Trouble, Why, suppress_trouble
 from scoreline.adapters.objects import ObjectIntake
 from scoreline.adapters.uploading import ObjectOutput
 from scoreline.adapters.wire import Wire
@@ -47,11 +46,11 @@ class Place:
 
 def place(url: str) -> Place:
     """Read `s3://bucket/key`. Raises InvalidRequest (field `url`)."""
-    parts = urlsplit(url, allow_fragments=False)
-    key = url.partition("://")[2].partition("/")[2]
-    if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc or not key:
+    scheme, _, rest = url.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme.lower() != "s3" or not BUCKET.fullmatch(bucket) or not key:
         raise InvalidRequest(f"url {url[:200]!r} must name an object: s3://bucket/key.", "url")
-    return Place(parts.netloc, key)
+    return Place(bucket, key)
 
 
 class S3Store:

@@ -9,7 +9,7 @@ from copy import deepcopy
 from typing import Any
 from urllib.parse import urlsplit
 
-from scoreline.adapters import azure, gcp, s3
+from scoreline.adapters import azurecalls, gcp, s3
 from scoreline.adapters.uploading import IF_EXISTS
 from scoreline.errors import InvalidRequest
 from scoreline.jobs import formats
@@ -18,7 +18,7 @@ from scoreline.network import split_url
 from scoreline.redact import MASK
 from scoreline.types import JsonObject
 
-PLACES: dict[str, Callable[[str], object]] = {"s3": s3.place, "azure": azure.place, "gcp": gcp.place}
+PLACES: dict[str, Callable[[str], object]] = {"s3": s3.place, "azure": azurecalls.place, "gcp": gcp.place}
 """What reads the url of each type; raises InvalidRequest for one that names no object."""
 
 ALGORITHMS = ("AES256", "aws:kms")
@@ -43,7 +43,7 @@ def is_spool(given: JsonObject, spool_url: str | None) -> bool:
     if _SPOOLS.get(spool.scheme) != given["type"]:
         return False
     found = PLACES[str(given["type"])](str(given["url"]))
-    return spool.netloc == (found.container if isinstance(found, azure.Place) else getattr(found, "bucket", None))
+    return spool.netloc == (found.container if isinstance(found, azurecalls.Place) else getattr(found, "bucket", None))
 
 
 def check(given: JsonObject, field: str, side: str) -> None:
