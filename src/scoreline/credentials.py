@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, cast
+from urllib.parse import unquote
 
 from scoreline.errors import InvalidRequest
 from scoreline.types import JsonObject
@@ -220,6 +221,8 @@ def parts(kind: str) -> list[Part]:
 def read(kind: str, given: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> JsonObject:
     """Return the document to seal for the parts that the API was given; those of `before` stay unless they are given.
 
+    An empty text takes away a part that need not be there.
+
     Raises InvalidRequest, naming the field, for a part that is missing, wrong or does not belong to the type.
     """
     known = parts(kind)
@@ -241,6 +244,9 @@ def read(kind: str, given: Mapping[str, Any], before: Mapping[str, Any] | None =
             )
         if (other := taken.setdefault(part.name, name)) != name:
             raise InvalidRequest(f"{name} and {other} mean the same: give one of them.", name)
+        if value == "" and not part.required:  # the session token of a key that is a lasting one now
+            found.pop(part.name, None)
+            continue
         found[part.name] = _checked(part, name, value)
     for part in known:
         if part.required and part.name not in found:
@@ -275,7 +281,9 @@ def hidden(secret: Secret) -> Iterator[str]:
         yield given.get("AccountKey", "")
         signature = given.get("SharedAccessSignature", "")
         yield signature
-        yield from (pair.partition("=")[2] for pair in signature.split("&") if pair.startswith("sig="))
+        for pair in signature.split("&"):
+            if pair.startswith("sig="):
+                yield from {pair[4:], unquote(pair[4:])}
 
 
 def _lines(text: str) -> Iterator[str]:

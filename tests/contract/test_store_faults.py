@@ -145,6 +145,17 @@ def test_each_step_of_writing_fails_once(case: Case, kind: str) -> None:
     assert case.spool.blobs.list("staged") == []
 
 
+def test_the_last_look_fails_once(case: Case) -> None:
+    output = case.output()
+    output.open(output.prepare())
+    receipts = write(output, blocks(1, 10))
+    case.proxy.faults.append(Fault(case.calls["look"], 503, SLOW))
+    output.finish(receipts, NoSeal())
+    case.proxy.faults.append(Fault(case.calls["look"], 503, SLOW))
+    output.commit(receipts)
+    assert case.server.get(KEY) == b"A" * 10
+
+
 @pytest.mark.parametrize("fault", [{"cut": 300_000}, {"status": 503, "body": SLOW}, {"lost": True}], ids=str)
 def test_reading_goes_on_where_it_broke(case: Case, fault: dict) -> None:
     body = os.urandom(BIG)
@@ -399,3 +410,39 @@ class NoSeal:
 
     def cross(self) -> None:
         pass
+
+
+OTHER_KEY = b"<?xml version='1.0'?><Error><Code>InvalidRequest</Code><Message>Another key.</Message></Error>"
+
+
+def test_an_object_that_is_encrypted_otherwise_is_replaced_and_is_there(s3: Case) -> None:
+    """Amazon tells nothing of an object to who asks without its key, or with a key where there is none: status 400."""
+    s3.server.put(KEY, b"of an earlier job")
+    # The library asks twice, with the region of the bucket.
+    s3.proxy.faults += [Fault(r"HEAD /box/out", 400, times=2), Fault(r"GET /box/out", 400, OTHER_KEY)]
+    with pytest.raises(OutputError, match=r"there is s3://box/out/result.csv already"):
+        s3.output(ifExists="error").prepare()
+    s3.proxy.faults += [Fault(r"HEAD /box/out", 400, times=4), Fault(r"GET /box/out", 400, OTHER_KEY, times=2)]
+    output = s3.output()
+    output.open(output.prepare())
+    receipts = write(output, blocks(1, 10))
+    output.finish(receipts, NoSeal())
+    output.commit(receipts)
+    assert s3.server.get(KEY) == b"A" * 10
+
+
+def test_s3_keys_that_expire_before_the_end_are_renewed(s3: Case) -> None:
+    """An answer to HEAD has no body that could say that keys have expired."""
+    if "SCORELINE_TEST_S3" in os.environ:
+        pytest.skip("the new keys are made up")
+    output = s3.output()
+    output.open(output.prepare())
+    receipts = write(output, blocks(1, 10))
+
+    def renew() -> None:
+        s3.secret = S3Secret(f"AKID{time.monotonic_ns()}", "new secret", "new token")
+
+    s3.proxy.faults += [Fault(r"HEAD /box/out", 400, times=2), Fault(r"GET /box/out", 400, EXPIRED, then=renew)]
+    output.finish(receipts, NoSeal())
+    output.commit(receipts)
+    assert s3.server.get(KEY) == b"A" * 10

@@ -238,6 +238,12 @@ def test_azure_refuses_the_credential_of_another_account(spool: Spool) -> None:
     other = AzureSecret(f"DefaultEndpointsProtocol=https;AccountName=other;AccountKey={stores.AZURE_KEY}")
     with pytest.raises(InvalidRequest, match=r"for https://other\.blob\.core\.windows\.net, and url is at http://127"):
         azure.open_intake(ticket(server.at("in.csv"), {}, spool), spool, lambda _: other)
+    signed = AzureSecret("BlobEndpoint=https://other.blob.core.windows.net/?sv=1&sig=c2VjcmV0")
+    with pytest.raises(InvalidRequest, match=r"for https://other\.blob") as refused:
+        azure.open_intake(ticket(server.at("in.csv"), {}, spool), spool, lambda _: signed)
+    assert "c2VjcmV0" not in refused.value.message
+    with pytest.raises(InvalidRequest, match="neither AccountName nor BlobEndpoint"):
+        azure.open_intake(ticket(server.at("in.csv"), {}, spool), spool, lambda _: AzureSecret("AccountKey=x"))
 
 
 def test_gcp_asks_for_a_token_with_the_accounts_key(spool: Spool) -> None:

@@ -80,7 +80,7 @@ def test_what_adapters_get_of_the_kinds_they_use_most():
     signed = AzureSecret(SAS)
     assert signed.parts["SharedAccessSignature"] == "sv=2022-11-02&ss=b&sig=c2lnbmF0dXJl%3D"
     assert {AZURE, "c2VjcmV0LWtleS1vZi1henVyZQ=="} <= set(hidden(AzureSecret(AZURE)))
-    assert "c2lnbmF0dXJl%3D" in set(hidden(signed))
+    assert {"c2lnbmF0dXJl%3D", "c2lnbmF0dXJl="} <= set(hidden(signed))
     pair = {"username": "u", "privateKeyStr": PEM}
     assert secret_of("snowflake_key_pair_user_account", pair) == KeyPairSecret("u", PEM)
     # A library that quotes one line of a key gives nothing away, either.
@@ -140,6 +140,12 @@ def test_a_change_keeps_what_it_does_not_name():
     after = read("s3", {"awsSessionToken": "new", "awsAccessKeyId": None}, before)
     assert after == {**WHOLE["s3"], "awsSessionToken": "new"}
     assert before == WHOLE["s3"]
+
+
+def test_an_empty_text_takes_away_what_need_not_be_there():
+    lasting = {"awsAccessKeyId": "AKID", "awsSecretAccessKey": "s"}
+    assert read("s3", {**lasting, "awsSessionToken": ""}) == lasting
+    assert read("s3", {**lasting, "awsSessionToken": ""}, WHOLE["s3"]) == lasting
 
 
 texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1).filter(str.strip)

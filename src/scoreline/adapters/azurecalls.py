@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from scoreline import urls
 from scoreline.adapters.files import Patience, Trouble, Why
 from scoreline.adapters.wire import Wire
 from scoreline.credentials import AzurePrincipalSecret, AzureSecret, Keys
@@ -215,12 +216,16 @@ def _credential(secret: Any, where: Place, *, ambient: bool) -> Any:
             return DefaultAzureCredential()
         return None
     parts = secret.parts
+    if not parts.get("BlobEndpoint") and not parts.get("AccountName"):
+        raise InvalidRequest("The connection string has neither AccountName nor BlobEndpoint.", _FIELD)
     own = parts.get("BlobEndpoint") or (
         f"https://{parts.get('AccountName')}.blob.{parts.get('EndpointSuffix', 'core.windows.net')}"
     )
     if urlsplit(own)._replace(scheme="").geturl().rstrip("/") != urlsplit(where.account)._replace(scheme="").geturl():
         raise InvalidRequest(
-            f"The credential is for {own}, and url is at {where.account}: give the credential of that account.", "url"
+            f"The credential is for {urls.shown(own)}, and url is at {where.account}: give the credential of that "
+            "account.",
+            "url",
         )
     if parts.get("AccountKey"):
         return {"account_name": parts.get("AccountName"), "account_key": parts["AccountKey"]}

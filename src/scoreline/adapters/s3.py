@@ -81,6 +81,18 @@ class S3Store:
                 raise trouble.of_nobody() from trouble
             raise
 
+    def head(self, key: str, **more: Any) -> dict[str, Any]:
+        """Return what S3 tells of an object. Raises Trouble, with the reason where the credential may read."""
+        try:
+            return self.call("head_object", Key=key, **more)
+        except Trouble as trouble:
+            if trouble.why in (Why.MISSING, Why.AWAY):
+                raise
+        # An answer to HEAD has no body that could say why: GET tells.
+        answer = self.call("get_object", Key=key, Range="bytes=0-0", **more)
+        answer["Body"].close()
+        return answer | {"ContentLength": int(answer["ContentRange"].rpartition("/")[2])}
+
     @contextmanager
     def meanings(self, *, cut: bool = False) -> Iterator[None]:
         """Raise what the library raises as Trouble. cut: an answer is being read already."""
@@ -169,7 +181,7 @@ class S3Files:
     def stat(self, key: str) -> FileInfo:
         """Return size and ETag. Raises SourceError."""
         try:
-            answer = self._store.patience.call(lambda: self._head(key))
+            answer = self._store.patience.call(lambda: self._store.head(key))
         except Trouble as trouble:
             raise trouble.source_error(self.shown(key)) from trouble
         return FileInfo(key, answer["ContentLength"], _tag(answer))
@@ -214,17 +226,6 @@ class S3Files:
         """End reading; calling it again is harmless."""
         self._store.close()
 
-    def _head(self, key: str) -> dict[str, Any]:
-        try:
-            return self._store.call("head_object", Key=key)
-        except Trouble as trouble:
-            if trouble.why in (Why.MISSING, Why.AWAY):
-                raise
-        # An answer to HEAD has no body that could say why: GET tells.
-        answer = self._store.call("get_object", Key=key, Range="bytes=0-0")
-        answer["Body"].close()
-        return answer | {"ContentLength": int(answer["ContentRange"].rpartition("/")[2])}
-
 
 class S3Uploads:
     """Multipart uploads to one bucket; see `files.Uploads`."""
@@ -243,13 +244,7 @@ class S3Uploads:
 
     def exists(self, key: str) -> bool:
         """Say whether there is an object of that name."""
-        try:
-            self._store.call("head_object", Key=key, **self._seal)
-        except Trouble as trouble:
-            if trouble.why is Why.MISSING:
-                return False
-            raise
-        return True
+        return self._found(key) is not None
 
     def begin(self, key: str, mark: str, *, again: bool) -> JsonObject:
         """Create an upload."""
@@ -294,13 +289,8 @@ class S3Uploads:
 
     def finished(self, upload: JsonObject, size: int) -> bool:
         """Say whether the object has the upload's mark and this size."""
-        try:
-            answer = self._store.call("head_object", Key=upload["key"], **self._seal)
-        except Trouble as trouble:
-            if trouble.why is Why.MISSING:
-                return False
-            raise
-        return bool(answer.get("Metadata", {}).get(_MARK) == upload["mark"] and answer["ContentLength"] == size)
+        found = self._found(upload["key"]) or {}
+        return bool(found.get("Metadata", {}).get(_MARK) == upload["mark"] and found["ContentLength"] == size)
 
     def abort(self, upload: JsonObject) -> None:
         """Abort the upload."""
@@ -310,6 +300,17 @@ class S3Uploads:
     def close(self) -> None:
         """End what is under way; calling it again is harmless."""
         self._store.close()
+
+    def _found(self, key: str) -> dict[str, Any] | None:
+        """Return what S3 tells of an object: None without one, nothing of one that is encrypted with another key."""
+        try:
+            return self._store.head(key, **self._seal)
+        except Trouble as trouble:
+            if trouble.why is Why.MISSING:
+                return None
+            if trouble.said.startswith("InvalidRequest"):
+                return {}
+            raise
 
 
 def open_files(ticket: RunTicket, keys: Keys) -> tuple[S3Files, str]:

@@ -93,7 +93,7 @@ class ObjectOutput:
     def finish(self, receipts: Sequence[Receipt], seal: Seal) -> None:
         """Upload the rest, unless the object is there already. Raises OutputError, SpoolError, what `seal` raises."""
         self._same(receipts)
-        if not self._failing(lambda: self._finished(self._staged.size)):
+        if not self._call(lambda: self._finished(self._staged.size)):
             self._parts(receipts, seal.check)
 
     def commit(self, receipts: Sequence[Receipt]) -> None:
@@ -103,7 +103,7 @@ class ObjectOutput:
         """
         self._same(receipts)
         size = self._staged.size
-        if not self._failing(lambda: self._finished(size)):
+        if not self._call(lambda: self._finished(size)):
             parts = self._parts(receipts)
             faults.at("object.completing")
             self._call(lambda: self._complete(parts, size))
