@@ -77,18 +77,19 @@ def test_worker_killed_while_it_writes_a_file(here: Cluster, case: Case, point: 
     here.check_whole(job_id, case.clean, output=output)
 
 
-def test_worker_killed_between_the_files_of_a_divided_folder(here: Cluster, case: Case) -> None:
+@pytest.mark.parametrize(("point", "skip"), [("folder.file", 1), ("folder.placed", 0), ("job.completing", 0)])
+def test_worker_killed_while_it_ends_a_divided_folder(here: Cluster, case: Case, point: str, skip: int) -> None:
     head, *lines = case.data.splitlines()
     rows = [b"%s,%d" % (line, number % 3) for number, line in enumerate(lines)]
     (here.files / "divided.csv").write_bytes(b"\n".join([head + b",k", *rows, b""]))
-    here.faults.arm("folder.file", skip=1, part="worker")
+    here.faults.arm(point, skip=skip, part="worker")
     job_id = here.job(
         intakeSettings={"type": "filesystem", "path": "divided.csv"},
-        outputSettings={"type": "filesystem", "path": "divided/", "partitionColumns": ["k"]},
+        outputSettings={"type": "filesystem", "path": f"divided-{point}/", "partitionColumns": ["k"]},
     )
-    here.reaped("folder.file")
-    folder = here.files / "divided"
-    assert not (folder / "_manifest.json").exists()
+    here.reaped(point)
+    folder = here.files / f"divided-{point}"
+    assert (folder / "_manifest.json").exists() == (point != "folder.file")
     assert here.ended(job_id) == "COMPLETED"
     header, *clean = case.clean.splitlines(keepends=True)
     wanted = {f"k={part}/part-0.csv": header + b"".join(clean[part::3]) for part in range(3)}

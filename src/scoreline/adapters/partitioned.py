@@ -2,7 +2,8 @@
 
 The run's blocks are staged in the spool, under the ledger's receipts. The files are made of them when the run ends,
 some at a time, and each is put in its place whole; the list of all, `_manifest.json`, comes last. A run that takes up a
-job which broke there makes them once more.
+job which broke there makes them once more. Two markers beside the blocks say that files are being put in place, and
+that all are.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from scoreline.adapters import rooted, targets
 from scoreline.adapters.files import Patience, Trouble, Uploads, Why
 from scoreline.adapters.staging import Staged, first_span
 from scoreline.adapters.targets import FileOutput
-from scoreline.adapters.uploading import NEW_NAME, OVERWRITE
+from scoreline.adapters.uploading import ABORT_SECONDS, ERROR, NEW_NAME, OVERWRITE
 from scoreline.errors import OutputError
 from scoreline.protocols import Seal
 from scoreline.rows import forms, partitions
@@ -41,6 +42,10 @@ _ENDINGS = {"gzip": ".gz", "zstd": ".zst"}
 
 class Folder(Protocol):
     """A place that files are put into whole."""
+
+    def check_free(self, key: str) -> None:
+        """Raise OutputError when there is a file that must not be there."""
+        ...
 
     def put(self, key: str, file: Path) -> None:
         """Put a file in its place. Raises OutputError."""
@@ -65,10 +70,13 @@ class FolderOutput:
         self._ticket = ticket
         self._settings = dict(ticket.output)
         self._staged = Staged(spool, ticket.job_id, ticket.fence)
+        self._spool = spool
+        self._placing, self._placed = (f"staged/{ticket.job_id}/{marker}" for marker in ("placing", "placed"))
         self._mark = f"scoreline-{ticket.job_id}-"
 
     def prepare(self) -> JsonObject:
-        """Return the folder's key."""
+        """Return the folder's key. Raises OutputError when another job's files are there and must not be."""
+        self._folder.check_free(self._key + MANIFEST)
         return {"folder": self._key}
 
     def open(self, state: JsonObject, done: Sequence[Receipt] = ()) -> None:
@@ -93,11 +101,27 @@ class FolderOutput:
         """Return nothing: there is not one output."""
 
     def finish(self, receipts: Sequence[Receipt], seal: Seal) -> None:
-        """Do nothing: files are made when they are put in their places."""
+        """Look whether each place is free, where that matters: from the seal on files appear one after the other.
+
+        Raises OutputError, SpoolError, what `seal` raises.
+        """
+        if self._settings.get("ifExists") != ERROR or self._spool.exists(self._placing):
+            return
+        self._staged.restart(receipts)
+        folders: set[str] = set()
+        for table in self._tables():
+            seal.check()
+            folders.update(folder for folder, _ in partitions.runs(table))
+        for name in (MANIFEST, *(folder + self._name() for folder in sorted(folders))):
+            seal.check()
+            self._folder.check_free(self._key + name)
 
     def commit(self, receipts: Sequence[Receipt]) -> None:
         """Make the files, put them in their places, and the manifest last. Raises OutputError, SpoolError."""
         self._staged.restart(receipts)
+        if self._spool.exists(self._placed):
+            return
+        self._spool.put_marker(self._placing, b"{}")
         made: list[JsonObject] = []
         left: list[str] | None = None  # folders whose turn has not come; None before it is known which there are
         with self._scratch() as scratch:
@@ -112,7 +136,9 @@ class FolderOutput:
             manifest = scratch / MANIFEST
             manifest.write_text(json.dumps(self._manifest(made), ensure_ascii=False, indent=1), "utf-8")
             self._folder.put(self._key + MANIFEST, manifest)
-        self._staged.delete()
+        faults.at("folder.placed")
+        self._spool.put_marker(self._placed, b"{}")
+        self._staged.drop(self._staged.size)
 
     def abort(self, state: JsonObject) -> None:
         """Leave nothing staged and no upload unfinished. Raises OutputError, SpoolError."""
@@ -142,11 +168,8 @@ class FolderOutput:
         chosen = None if wanted is None else set(wanted[:MOST_OPEN])
         files: dict[str, _File] = {}
         left: set[str] = set()
-        for number in range(len(self._staged.receipts)):
-            body = b"".join(self._staged.pieces(self._staged.end(number), self._staged.end(number + 1)))
-            if not body:
-                continue
-            for folder, rows in partitions.runs(pa.ipc.open_stream(body).read_all()):
+        for table in self._tables():
+            for folder, rows in partitions.runs(table):
                 name = folder + self._name()
                 if name not in files:
                     if (chosen is not None and folder not in chosen) or len(files) >= MOST_OPEN:
@@ -158,6 +181,13 @@ class FolderOutput:
             while sum(file.waiting for file in files.values()) > _HELD_BYTES:
                 max(files.values(), key=lambda file: file.waiting).flush()
         return files, sorted(left) if wanted is None else wanted[MOST_OPEN:]
+
+    def _tables(self) -> Iterator[pa.Table]:
+        """Yield the rows of each block."""
+        for number in range(len(self._staged.receipts)):
+            body = b"".join(self._staged.pieces(self._staged.end(number), self._staged.end(number + 1)))
+            if body:
+                yield pa.ipc.open_stream(body).read_all()
 
     def _form(self, schema: pa.Schema) -> forms.Form:
         settings = {name: value for name, value in self._settings.items() if name != "partitionColumns"}
@@ -238,6 +268,9 @@ class DiskFolder:
         self._root = root
         self._ticket = ticket
 
+    def check_free(self, key: str) -> None:
+        """Files of this machine are replaced."""
+
     def put(self, key: str, file: Path) -> None:
         """Put a file in its place, and make the folders on the way. Raises OutputError."""
         path = Path(key if self._root is None else rooted.target(self._root, key))
@@ -279,6 +312,17 @@ class StoreFolder:
         self._seconds = ticket.limits.patience_seconds
         self._spool = spool
         self._marker = f"staged/{ticket.job_id}-upload"
+
+    def check_free(self, key: str) -> None:
+        """Raise OutputError when there is an object that must not be there."""
+        if self._mode != ERROR:
+            return
+        try:
+            there = Patience(self._seconds).call(lambda: self._uploads.exists(key))
+        except Trouble as trouble:
+            raise trouble.output_error(self._uploads.shown(key)) from trouble
+        if there:
+            raise Trouble(Why.EXISTS, "ifExists is 'error'").output_error(self._uploads.shown(key))
 
     def put(self, key: str, file: Path) -> None:
         """Upload a file; one that this job put there before is fine. Raises OutputError."""
@@ -323,7 +367,7 @@ class StoreFolder:
             return
         upload = json.loads(kept)
         try:
-            Patience(self._seconds).call(lambda: self._uploads.abort(upload))
+            Patience(min(self._seconds, ABORT_SECONDS)).call(lambda: self._uploads.abort(upload))
         except Trouble as trouble:
             raise trouble.output_error("an unfinished upload") from trouble
         self._spool.delete_object(self._marker)

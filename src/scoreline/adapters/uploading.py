@@ -33,7 +33,7 @@ IF_EXISTS = (OVERWRITE, ERROR, NEW_NAME)
 
 _BEHIND_BYTES = 32 << 20  # staged and not yet uploaded, beside two parts: then the run waits for the store
 _STOP_SECONDS = 35.0
-_ABORT_SECONDS = 20.0
+ABORT_SECONDS = 20.0
 _CHECK_SECONDS = 0.5
 
 _log = structlog.get_logger(__name__)
@@ -116,7 +116,7 @@ class ObjectOutput:
         """Leave no part behind, and nothing staged; an object that was there stays. Raises OutputError, SpoolError."""
         self._stop()
         self._key = str(state["key"])
-        patience = Patience(min(self._seconds, _ABORT_SECONDS))
+        patience = Patience(min(self._seconds, ABORT_SECONDS))
         try:
             self._failing(lambda: patience.call(lambda: self._uploads.abort(dict(state["upload"]))))
         finally:
