@@ -135,7 +135,7 @@ class JobRun:
             self._partitions = StorePartitions(self._store, self._run, most_runs(job), stopped=stopped)
             keys = credentials.keys(self._store, self._outside, job.owner.id, job.spec, self._hidden)
             done = self._engine(built, ledger, self._progress, keys, self._partitions)
-            ledger.seal(done.counts, done.bytes_out)  # whatever the engine did: no job ends well whose rows do not add up
+            ledger.seal(done.counts, done.bytes_out)  # whatever the engine did: no job ends well with rows astray
             self._patiently(lambda: self._complete(done))
 
     def _find(self) -> Job:
