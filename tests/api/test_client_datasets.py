@@ -71,6 +71,7 @@ def test_a_job_keeps_the_version_that_it_was_made_for(dr, models, tmp_path):
 
 def test_the_command_line(server, models, tmp_path):
     env = {"SCORELINE_URL": server.url, "SCORELINE_TOKEN": server.token}
+    to = ["--deployment", models.regression.deployment_id]
 
     def run(*words):
         done = scoreline("datasets", *words, env=env)
@@ -86,6 +87,15 @@ def test_the_command_line(server, models, tmp_path):
     shown = run("show", "some rows")
     assert "60" in shown
     assert all(name in shown for name in (*COLUMNS, "Numeric"))
+    for number, name in enumerate(("some rows", dataset_id)):
+        target = tmp_path / f"scored{number}.csv"
+        done = scoreline("score", f"dataset://{name}", "-o", str(target), *to, env=env)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.startswith("Job ")
+        assert len(target.read_bytes().splitlines()) == 61
+    for words in (["dataset://none", "-o", "x.csv"], [str(file), "-o", "dataset://some rows"]):
+        done = scoreline("score", *words, *to, env=env)
+        assert (done.returncode, "dataset" in done.stderr) == (1, True)
     broken = tmp_path / "broken.csv"
     broken.write_bytes(b"a,a\n1,2\n")
     done = scoreline("datasets", "add", str(broken), env=env)

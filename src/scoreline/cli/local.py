@@ -18,7 +18,7 @@ from scoreline import urls
 from scoreline.cli import options
 from scoreline.cli.model_options import ModelWords
 from scoreline.cli.output import show_note
-from scoreline.cli.places import Place
+from scoreline.cli.places import DATASET, Place
 from scoreline.cli.progress import View, open_view, show_result
 from scoreline.cli.score_words import ScoreWords
 from scoreline.errors import InvalidRequest, NotFound, RunStopped
@@ -152,6 +152,8 @@ def _settings(place: Place, side: str) -> JsonObject:
     if place.credential is not None:
         raise InvalidRequest("Credentials are stored at a server: with --model your own environment has the keys.")
     field = f"{side}Settings"
+    if settings["type"] == DATASET:
+        raise InvalidRequest(f"{place.text!r} lies at a server: give --deployment instead of --model.")
     if settings["type"] == urls.HTTP:
         web.check(settings, field, side)
         return settings

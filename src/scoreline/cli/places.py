@@ -11,6 +11,8 @@ from scoreline.types import JsonObject
 
 _GOOGLE = "storage.googleapis.com"
 _TYPES = {"s3": "s3", "gs": "gcp", "abfs": "azure", "abfss": "azure", "wasb": "azure", "wasbs": "azure"}
+DATASET = "dataset"
+_DATASETS = "dataset://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class Place:
         """
         if "://" not in self.text:
             return None
+        if self.text.startswith(_DATASETS):  # a name may hold anything
+            return DATASET
         parts = urlsplit(self.text)
         host = parts.hostname or ""
         found = _TYPES.get(parts.scheme)
@@ -49,8 +53,8 @@ class Place:
         if found is None:
             raise InvalidRequest(
                 f"{self.text!r} names no place that is known: give a file, s3://BUCKET/KEY, gs://BUCKET/OBJECT, "
-                "https://ACCOUNT.blob.core.windows.net/CONTAINER/BLOB, abfss://CONTAINER@ACCOUNT.../BLOB or the "
-                "https:// address of a file on a web server."
+                "https://ACCOUNT.blob.core.windows.net/CONTAINER/BLOB, abfss://CONTAINER@ACCOUNT.../BLOB, the https:// "
+                "address of a file on a web server, or dataset://NAME_OR_ID to read."
             )
         return found
 
@@ -66,10 +70,19 @@ class Place:
             return None
         if kind == urls.HTTP:
             return self._web()
+        if kind == DATASET:
+            return self._dataset()
         if self.headers:
             raise InvalidRequest(f"{self.text!r} is in a store: headers go with the URL of a web server.")
         given = {"type": kind, "url": self.text, "credentialId": self.credential, "endpointUrl": self.endpoint}
         return {name: value for name, value in given.items() if value is not None} | self._form(self.text)
+
+    def _dataset(self) -> JsonObject:
+        if self.written:
+            raise InvalidRequest(f"{self.text!r} can only be read: write a file, and `scoreline datasets add` it.")
+        if self.credential or self.endpoint or self.headers:
+            raise InvalidRequest(f"{self.text!r} lies at the server: it needs no credential, endpoint or headers.")
+        return {"type": DATASET, "datasetId": self.text.removeprefix(_DATASETS)}
 
     def _web(self) -> JsonObject:
         if self.endpoint:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Self
 
-from scoreline.cli import credentials
+from scoreline.cli import credentials, datasets
 from scoreline.cli.client import Api
 from scoreline.cli.following import FINAL, follow, show
 from scoreline.cli.output import show_note
@@ -130,8 +130,10 @@ def run(
 
 
 def stored(api: Api, place: Place) -> JsonObject | None:
-    """Return the settings of an object store, with the credential's id for its name; None for a file."""
+    """Return a place's settings, with ids for the names of a credential and a dataset; None for a file."""
     settings = place.settings()
+    if settings is not None and "datasetId" in settings:
+        settings["datasetId"] = datasets.find(api, settings["datasetId"])["datasetId"]
     if settings is not None and "credentialId" in settings:
         settings["credentialId"] = credentials.find(api, settings["credentialId"])["credentialId"]
     return settings

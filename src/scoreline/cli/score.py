@@ -24,12 +24,15 @@ def score(
         typer.Argument(
             metavar="INPUT",
             help="A CSV file with a header line, plain or packed with gzip or zstd; - is standard input. Or the URL of "
-            "an object: s3://, gs://, abfss://, https://ACCOUNT.blob.core.windows.net/. Or any https:// address.",
+            "an object: s3://, gs://, abfss://, https://ACCOUNT.blob.core.windows.net/. Or any https:// address. Or "
+            "dataset://NAME_OR_ID.",
         ),
     ],
     output: Annotated[
         str | None,
-        typer.Option("-o", "--output", help="The file to write; - is standard output. Or a URL, as for INPUT."),
+        typer.Option(
+            "-o", "--output", help="The file to write; - is standard output. Or a URL, as for INPUT, of no dataset."
+        ),
     ] = None,
     deployment: Annotated[
         str | None, typer.Option("--deployment", metavar="ID_OR_NAME", help="Score with this deployment of a server.")

@@ -34,6 +34,15 @@ def test_what_is_packed_is_read_as_it_is(text: str) -> None:
     checks.check_built(JobSpec.from_document({"deploymentId": "d", "intakeSettings": Place(text).settings()}))
 
 
+def test_datasets() -> None:
+    place = Place("dataset://flights of 2013?.csv")
+    assert (place.type, place.shown) == ("dataset", "dataset://flights of 2013?.csv")
+    assert place.settings() == {"type": "dataset", "datasetId": "flights of 2013?.csv"}
+    for wrong in (Place(place.text, written=True), Place(place.text, "key"), Place(place.text, headers=("A: b",))):
+        with pytest.raises(InvalidRequest, match="dataset://flights"):
+            wrong.settings()
+
+
 def test_web_servers() -> None:
     place = Place("https://u:p@host/out.parquet?x=.csv", headers=("X-Key: a:b", "Accept:text/csv"), method="PUT")
     assert place.settings() == {
