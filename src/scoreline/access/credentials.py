@@ -174,12 +174,24 @@ def open_secret(store: Store, vault: Vault, owner_id: str, credential_id: str) -
 
     Raises NotFound when the owner has no such credential any more, SetupError when it cannot be opened here.
     """
+    row = _stored(store, owner_id, credential_id)
+    try:
+        return credentials.secret_of(row.type, vault.open(row.secret_id, owner_id, KIND))
+    except NotFound:
+        again = _stored(store, owner_id, credential_id)
+        if again.secret_id == row.secret_id:
+            raise
+        # It was changed in between: what it held is gone, and there is another secret.
+        return credentials.secret_of(again.type, vault.open(again.secret_id, owner_id, KIND))
+
+
+def _stored(store: Store, owner_id: str, credential_id: str) -> Row[Any]:
     with store.read() as connection:
         mine = sa.and_(table.c.id == credential_id, table.c.owner_id == owner_id)
         row = connection.execute(sa.select(table).where(mine)).first()
     if row is None:
         raise NotFound(f"There is no credential {credential_id[:100]!r} any more: store it again.")
-    return credentials.secret_of(row.type, vault.open(row.secret_id, owner_id, KIND))
+    return row
 
 
 def _resealed(connection: Connection, vault: Vault, found: Credential, parts: Mapping[str, Any]) -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Row
 
 from scoreline.access.masterkey import Key, MasterKeys, new_key
 from scoreline.errors import InvalidRequest, NotFound, SetupError
@@ -79,11 +79,10 @@ class Vault:
         Raises NotFound when the owner has no such secret, SetupError when this process lacks the key that it was
         sealed with, or the record was changed.
         """
-        mine = sa.and_(table.c.id == secret_id, table.c.owner_id == owner_id, table.c.kind == kind)
-        with self._store.read() as connection:
-            row = connection.execute(sa.select(table).where(mine)).first()
-        if row is None:
-            raise NotFound(f"The secret {secret_id!r} ({kind}) is not stored any more: give it again.")
+        row = self._row(secret_id, owner_id, kind)
+        if self._keys.get(row.key_id) is None:
+            # The keys may have changed since it was read, and the old one may be dropped already.
+            row = self._row(secret_id, owner_id, kind)
         found: JsonObject = json.loads(self._opened(row))
         return found
 
@@ -107,6 +106,14 @@ class Vault:
             with self._store.exclusive(_LOCK):
                 self._keys.store((key,))
         return count
+
+    def _row(self, secret_id: str, owner_id: str, kind: str) -> Row[Any]:
+        mine = sa.and_(table.c.id == secret_id, table.c.owner_id == owner_id, table.c.kind == kind)
+        with self._store.read() as connection:
+            row = connection.execute(sa.select(table).where(mine)).first()
+        if row is None:
+            raise NotFound(f"The secret {secret_id!r} ({kind}) is not stored any more: give it again.")
+        return row
 
     def _next_key(self, connection: Connection) -> Key:
         """Return the key to seal all with. Runs under the lock: nobody seals with an older one afterwards."""

@@ -127,3 +127,17 @@ def test_a_change_keeps_the_rest_and_is_what_the_next_run_opens(store, vault, pe
     with store.read() as connection:
         [row] = connection.execute(sa.select(table)).all()
     assert "q" not in {str(value) for value in row}
+
+
+def test_a_change_while_a_run_opens_the_credential(store, vault, people, monkeypatch):
+    ann = people["ann"]
+    made = credentials.create(store, vault, ann, "basic", {"user": "u", "password": "old"}, name="changing")
+    plain = vault.open
+
+    def late(*words):
+        monkeypatch.setattr(vault, "open", plain)
+        credentials.update(store, vault, ann, made.id, {"password": "new"})
+        return plain(*words)
+
+    monkeypatch.setattr(vault, "open", late)
+    assert credentials.open_secret(store, vault, ann.user_id, made.id).password == "new"

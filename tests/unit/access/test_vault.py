@@ -166,6 +166,20 @@ def test_keys_change_while_others_run(store, tmp_path, ann):
     assert len({row.key_id for row in records(store)}) == 1
 
 
+def test_keys_change_between_reading_a_secret_and_its_key(store, tmp_path, ann, monkeypatch):
+    here, other = vault(store, tmp_path), vault(store, tmp_path)
+    secret = here.seal(ann, "credential", DOCUMENT)
+    plain = MasterKeys.get
+
+    def late(keys, key_id):
+        monkeypatch.setattr(MasterKeys, "get", plain)
+        other.rotate()
+        return plain(keys, key_id)
+
+    monkeypatch.setattr(MasterKeys, "get", late)
+    assert here.open(secret, ann, "credential") == DOCUMENT
+
+
 def test_a_change_of_keys_waits_for_a_secret_that_is_not_stored_yet(store, tmp_path, ann):
     here = vault(store, tmp_path)
     here.seal(ann, "k", DOCUMENT)
