@@ -179,7 +179,26 @@ def test_keys_in_settings_come_from_the_environment_and_are_sent_when_asked(api,
     assert get(client, "web")["updated"] > before["updated"]
     monkeypatch.setenv("SIGNED", "https://files.example.com/other.csv?sig=second-secret")
     out, _ = apply(document)
-    assert "in.csv?[redacted]' -> 'https://files.example.com/other.csv?[redacted]'" in out
+    assert out == "~ definition 'web' (left alone: its keys)\n    intakeSettings.url: '[redacted]' -> '[redacted]'\n"
+    assert get(client, "web")["batchPredictionJob"]["intakeSettings"]["url"].startswith(
+        "https://files.example.com/other"
+    )
+
+
+def test_what_comes_from_the_environment_is_not_shown(api, client, apply, monkeypatch):
+    hook = {"url": {"fromEnv": "HOOK"}, "secret": {"fromEnv": "SIGNS"}}
+    document = {"definitions": [{"name": "told", "deployment": "flights", "webhooks": [hook]}]}
+    monkeypatch.setenv("HOOK", "http://192.0.2.7/services/hidden-path")
+    monkeypatch.setenv("SIGNS", "whsec_" + 43 * "A" + "=")
+    out, _ = apply(document, "--dry-run")
+    assert "    webhooks: [{'secret': '[redacted]', 'url': '[redacted]'}]\n" in out
+    document["definitions"][0]["intakeSettings"] = {"type": "http", "url": {"fromEnv": "HOOK"}}
+    out, _ = apply(document, "--dry-run")
+    assert "hidden-path" not in out
+    create(api, client, name="told", intakeSettings={"type": "http", "url": "https://files.example.com/hidden-path"})
+    out, _ = apply(document, "--dry-run", "--json")
+    assert "hidden-path" not in out
+    assert "services" not in out
 
 
 def test_settings_of_deployments(api, client, apply):
@@ -212,6 +231,44 @@ def test_settings_of_deployments(api, client, apply):
     assert "1 as wanted already" in apply(document)[1]
 
 
+def test_settings_of_deployments_that_are_null_are_left_alone(api, client, apply):
+    api.deploy("nulls")
+    settings = {
+        "associationId": None,
+        "targetDrift": {"enabled": None},
+        "predictionWarning": {"customBoundaries": None},
+    }
+    out, _ = apply({"deployments": [{"label": "nulls", "settings": settings}]})
+    assert out == "= deployment 'nulls' (left alone: settings that the file does not name)\n"
+
+
+def test_nothing_is_changed_before_all_is_read(client, apply, monkeypatch):
+    monkeypatch.setenv("THERE", "hushhush")
+    first, second = ({"name": name, "credentialType": "basic", "user": "ann"} for name in ("first", "second"))
+    first["password"], second["password"] = {"fromEnv": "THERE"}, {"fromEnv": "NOT_THERE"}
+    _, err = apply({"credentials": [first, second]}, code=1)
+    assert "Credential 'second': There is no variable 'NOT_THERE'" in err
+    assert client.get("credentials/").json()["totalCount"] == 0
+
+
+def test_parts_of_files_are_repeated_by_their_names(client, apply):
+    text = """
+definitions:
+  - &night {name: first, deployment: flights, timeZone: Europe/Berlin}
+  - &other {<<: *night, name: second}
+  - {<<: *other, name: third, timeZone: UTC}
+"""
+    apply(text)
+    assert [get(client, name)["timeZone"] for name in ("first", "second", "third")] == 2 * ["Europe/Berlin"] + ["UTC"]
+    assert "3 as wanted already" in apply(text)[1]
+
+
+def test_what_looks_like_a_date_is_a_text(api, client, apply):
+    deployment = api.deploy("dated")[1]
+    apply("deployments: [{label: dated, description: 2026-01-01}]")
+    assert client.get(f"deployments/{deployment}/").json()["description"] == "2026-01-01"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -228,6 +285,25 @@ def test_settings_of_deployments(api, client, apply):
         ("definitions: [{name: a, deployment: flights, deploymentId: x}]", "give one"),
         ("definitions: [{name: a, intakeSettings: {type: s3, credential: none}}]", "no credential 'none' of yours"),
         ("deployments: [{label: flights, model: x}]", "has 'model'; there are"),
+        ("deployments: [{label: flights, settings: [1]}]", "settings must be an object, with some of associationId"),
+        ("deployments: [{label: flights, settings: {drift: {}}}]", "settings has 'drift'; there are associationId"),
+        (
+            "deployments: [{label: flights, settings: {associationId: {columns: [id]}}}]",
+            "Deployment 'flights': settings.associationId has 'columns'; there are columnNames",
+        ),
+        ("credentials: [{name: k, credentialType: basic, usr: a}]", "has 'usr'; one of type basic has user"),
+        ("credentials: [{name: k, credentialType: basic, user: a}]", "Credential 'k': password is required"),
+        ("definitions: [&a {name: a, deployment: flights, intakeSettings: *a}]", "is nested too deeply"),
+        (f"definitions: {3000 * '['}{3000 * ']'}", "is nested too deeply"),
+        ("definitions: [{name: a, numConcurrent: .nan}]", "nan is neither text nor number"),
+        ("definitions: [{name: a, numConcurrent: !!binary aGk=}]", "is neither text nor number"),
+        ("definitions: [{name: a, csvSettings: {1: 2}}]", "the key 1 is no text"),
+        ("definitions: [{name: a, <<: [{name: b}], name: c}]", "'name' is there twice"),
+        (
+            "definitions: [{name: a, x: ["
+            f"&a0 [{30 * '1,'}]" + "".join(f", &a{n} [{30 * f'*a{n - 1},'}]" for n in range(1, 9)) + "]}]",
+            "has more than 1,000,000 values",
+        ),
     ],
 )
 def test_what_cannot_be_meant_changes_nothing(client, apply, text, message):

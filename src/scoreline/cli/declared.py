@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -18,6 +19,11 @@ from scoreline.types import JsonObject
 STDIN = "-"
 FROM_ENV = "fromEnv"
 """`{fromEnv: NAME}` stands for the value of a variable of the environment."""
+
+_MOST_LEVELS = 32
+"""As deep as the API reads a request."""
+_MOST_VALUES = 1_000_000
+_PLAIN = (str, bool, int, float, type(None))
 
 _NAMED_BY = {"credentials": "name", "deployments": "label", "definitions": "name"}
 
@@ -32,17 +38,26 @@ class Declared:
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain YAML in which no key stands twice: of two, the first would be lost without a word."""
+    """Plain YAML in which no key stands twice: of two, the first would be lost without a word.
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Raise ConstructorError for a key that is there twice."""
+    What looks like a date is a text, since JSON has no dates.
+    """
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [each for each in known if each[0] != "tag:yaml.org,2002:timestamp"]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Raise ComposerError for a key that is there twice; what `<<` merges in comes later, and may be."""
+        node = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
-            name = self.construct_object(key, deep=True)
-            if isinstance(name, Hashable) and name in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} is there twice", key.start_mark)
+            name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else None
+            if name is not None and name in seen:
+                raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} is there twice", key.start_mark)
             seen.add(name)
-        return super().construct_mapping(node, deep)
+        return node
 
 
 def read(files: Iterable[str]) -> Declared:
@@ -87,11 +102,35 @@ def _document(file: str) -> Mapping[str, Any]:
         document = yaml.load(text, _Loader)  # noqa: S506 -- a safe loader
     except yaml.YAMLError as error:
         raise InvalidRequest(one_line(f"{file} is not YAML: {error}.")) from error
+    except RecursionError as error:
+        raise InvalidRequest(f"{file} is nested too deeply: at most {_MOST_LEVELS} levels are read.") from error
+    _check_plain(document, file)
     if document is None:
         return {}
     if not isinstance(document, dict):
         raise InvalidRequest(f"{file} must have sections: {', '.join(_NAMED_BY)}.")
     return document
+
+
+def _check_plain(document: Any, file: str) -> None:
+    """Raise InvalidRequest for what JSON does not have, and for few aliases that stand for no end of values."""
+    count, waiting = 0, [(document, 0)]
+    while waiting:
+        value, level = waiting.pop()
+        count += 1
+        if level > _MOST_LEVELS:
+            raise InvalidRequest(f"{file} is nested too deeply: at most {_MOST_LEVELS} levels are read.")
+        if count + len(waiting) > _MOST_VALUES:
+            raise InvalidRequest(f"{file} has more than {_MOST_VALUES:,} values, those that aliases repeat included.")
+        if isinstance(value, dict):
+            for key in value:
+                if not isinstance(key, str):
+                    raise InvalidRequest(f"{file}: the key {str(key)[:40]} is no text: write it in quotes.")
+            waiting.extend((each, level + 1) for each in value.values())
+        elif isinstance(value, list):
+            waiting.extend((each, level + 1) for each in value)
+        elif not isinstance(value, _PLAIN) or (isinstance(value, float) and not math.isfinite(value)):
+            raise InvalidRequest(f"{file}: {str(value)[:40]} is neither text nor number: write it in quotes.")
 
 
 def _add(found: list[JsonObject], section: str, entries: Any, file: str) -> None:
