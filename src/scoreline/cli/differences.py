@@ -27,6 +27,7 @@ from scoreline.types import JsonObject
 _CREDENTIALS = "credentials/"
 _SIDES = ("intakeSettings", "outputSettings")
 _NEW = "new credential "  # stands for an id until there is one
+_RESET_BY_NULL = "customBoundaries"
 _OF_DEPLOYMENTS = ("label", "description", "importance", "status", "settings")
 
 
@@ -94,13 +95,7 @@ def _credential(api: Api, names: Names, entry: JsonObject, found: JsonObject | N
     kind = entry.get("credentialType") or (found or {}).get("credentialType")
     if not isinstance(kind, str):
         raise InvalidRequest(f"Credential {name!r} needs its credentialType.")
-    secret = {each for part in kinds.parts(kind) if part.secret for each in (part.name, *part.also)}
-    for key, value in given.items():
-        if key in secret and not declared.is_variable(value):
-            raise InvalidRequest(
-                f"Credential {name!r} has the secret {key} in the file: name a variable of the environment, "
-                f"`{key}: {{{declared.FROM_ENV}: VARIABLE}}`."
-            )
+    _check_parts(name, kind, given)
     about = {"description": entry["description"]} if entry.get("description") is not None else {}
     if found is not None:
         if found["credentialType"] != kind:
@@ -116,13 +111,31 @@ def _credential(api: Api, names: Names, entry: JsonObject, found: JsonObject | N
             f"give its fields in the file, as {{{declared.FROM_ENV}: VARIABLE}}."
         )
     names.credentials[name] = f"{_NEW}{name}"
+    try:
+        opened = declared.opened(given)
+        kinds.read(kind, opened)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"Credential {name!r}: {error.message}") from error
 
     def make() -> None:
-        body = {"name": name, "credentialType": kind, **about, **declared.opened(given)}
+        body = {"name": name, "credentialType": kind, **about, **opened}
         names.credentials[name] = api.post(_CREDENTIALS, body)["credentialId"]
 
     lines = [("credentialType", None, kind), *((key, None, MASK) for key in given)]
     return Difference("credential", name, True, lines, make)
+
+
+def _check_parts(name: str, kind: str, given: JsonObject) -> None:
+    """Raise InvalidRequest for fields that the type does not have, and for secrets that stand in the file."""
+    parts = {each: part for part in kinds.parts(kind) for each in (part.name, *part.also)}
+    for key, value in given.items():
+        if key not in parts:
+            raise InvalidRequest(f"Credential {name!r} has {key!r}; one of type {kind} has {', '.join(parts)}.")
+        if parts[key].secret and not declared.is_variable(value):
+            raise InvalidRequest(
+                f"Credential {name!r} has the secret {key} in the file: name a variable of the environment, "
+                f"`{key}: {{{declared.FROM_ENV}: VARIABLE}}`."
+            )
 
 
 def _deployment(api: Api, names: Names, entry: JsonObject) -> Difference:
@@ -140,7 +153,7 @@ def _deployment(api: Api, names: Names, entry: JsonObject) -> Difference:
     settings: JsonObject = {}
     if entry.get("settings"):
         now = api.get(f"{path}settings/")
-        for name, wanted in entry["settings"].items():
+        for name, wanted in _known(entry["settings"], now, f"Deployment {label!r}: settings").items():
             changed = list(_leaves(f"settings.{name}", now.get(name), wanted, whole=False))
             if changed:
                 settings[name] = _merged(now.get(name), wanted, changed, f"settings.{name}")
@@ -168,7 +181,7 @@ def _definition(api: Api, names: Names, entry: JsonObject, found: JsonObject | N
     spec = JobSpec.from_document({key: value for key, value in wanted.items() if key not in request.OWN})
     shown = wanted | _masked(spec)
     if found is None:
-        lines = [(path, None, names.shown(value)) for path, value in _given(entry, shown)]
+        lines = [(path, None, names.shown(_covered(entry.get(path), value))) for path, value in _given(entry, shown)]
         return Difference("definition", name, True, lines, lambda: _ignore(api.post(PATH, _body(names, entry))))
     there = yaml.safe_load(b"".join(portable(api, found["id"])))["definitions"][0]
     now = _whole(resolved(names, there))
@@ -178,7 +191,8 @@ def _definition(api: Api, names: Names, entry: JsonObject, found: JsonObject | N
     changes: dict[str, list[tuple[str, Any, Any]]] = {}
     for key in shown | now:
         if not _equal(key, now.get(key), shown.get(key)):
-            changes[key] = list(_leaves(key, now.get(key), shown.get(key), whole=True))
+            found_here = _leaves(key, now.get(key), shown.get(key), whole=True)
+            changes[key] = [_hidden(entry, line) for line in found_here]
     if send_keys:
         for key in _holding_keys(spec) - changes.keys():
             changes[key] = [(key, MASK, f"{MASK} (sent again)")]
@@ -259,6 +273,24 @@ def _leaves(path: str, now: Any, wanted: Any, *, whole: bool) -> Iterator[tuple[
         yield path, now, wanted
 
 
+def _known(wanted: Any, now: JsonObject, where: str) -> JsonObject:
+    """Return the settings that a file names; one that is null says nothing, as to the server, but for one.
+
+    Raises InvalidRequest for what is no object of settings that there are.
+    """
+    if not isinstance(wanted, dict):
+        raise InvalidRequest(f"{where} must be an object, with some of {', '.join(now)}.")
+    found: JsonObject = {}
+    for key, value in wanted.items():
+        if key not in now:
+            raise InvalidRequest(f"{where} has {key!r}; there are {', '.join(now)}.")
+        if value is None and key != _RESET_BY_NULL:
+            continue
+        whole = key == _RESET_BY_NULL or not isinstance(now[key], dict)
+        found[key] = value if whole else _known(value, now[key], f"{where}.{key}")
+    return found
+
+
 def _merged(now: Any, wanted: Any, changed: list[tuple[str, Any, Any]], path: str) -> Any:
     """Return what differs of a setting; the boundaries beside one that changes go along, which belong together."""
     if not isinstance(wanted, dict):
@@ -270,6 +302,26 @@ def _merged(now: Any, wanted: Any, changed: list[tuple[str, Any, Any]], path: st
             before = (now or {}).get(key)
             found[key] = before | value if isinstance(before, dict) and isinstance(value, dict) else value
     return found
+
+
+def _hidden(entry: JsonObject, line: tuple[str, Any, Any]) -> tuple[str, Any, Any]:
+    """Return a line without what comes from the environment, nor what the server has in its place."""
+    path, now, wanted = line
+    given: Any = entry
+    for key in path.split("."):
+        given = given.get(key) if isinstance(given, dict) and not declared.is_variable(given) else given
+    return path, _covered(given, now), _covered(given, wanted)
+
+
+def _covered(given: Any, value: Any) -> Any:
+    """Return a value with a mask wherever the file names a variable: what it holds may be a secret in itself."""
+    if declared.is_variable(given):
+        return None if value is None else MASK
+    if isinstance(given, dict) and isinstance(value, dict):
+        return {key: _covered(given.get(key), each) for key, each in value.items()}
+    if isinstance(given, list) and isinstance(value, list):
+        return [*map(_covered, given, value), *value[len(given) :]]
+    return value
 
 
 def _given(entry: JsonObject, shown: JsonObject) -> Iterator[tuple[str, Any]]:
