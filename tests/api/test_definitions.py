@@ -283,6 +283,8 @@ def test_lists(api, client):
     assert [each["id"] for each in found["data"]] == ids[1::-1]
     assert [each["id"] for each in client.get(f"{PATH}/", params={"deploymentId": other}).json()["data"]] == ids[3:]
     assert client.get(f"{PATH}/", params={"deploymentId": "none"}).json()["data"] == []
+    create(api, client, name="Nächtlich")
+    assert client.get(f"{PATH}/", params={"searchName": "NÄCHT"}).json()["totalCount"] == 1
     refused(client.get(f"{PATH}/", params={"serchName": "x"}), 422, "serchName")
 
 

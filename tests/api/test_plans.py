@@ -78,6 +78,8 @@ def test_the_first_rows_of_an_upload_are_sent_along(server, deployment, data):
     assert found["extraColumns"] == ["id"]
     assert "sample.data" in ask(server, body | {"sample": {"data": "***"}}, 422)["errors"]
     assert "sample.bytes" in ask(server, body | {"sample": {"data": head, "bytes": 5}}, 422)["errors"]
+    found = ask(server, body | {"sample": {"data": "", "bytes": 0}})
+    assert "no header" in found["problems"][0], "which a file of no bytes is, and no wrong request"
 
 
 def test_what_making_the_job_would_refuse_is_refused(server, deployment, data):
@@ -86,6 +88,8 @@ def test_what_making_the_job_would_refuse_is_refused(server, deployment, data):
     assert "includeProbabilitiesClasses" in str(
         ask(server, of_file(deployment, includeProbabilitiesClasses=["x"]), 422)
     )
+    hooks = [{"url": "http://169.254.169.254/latest"}]
+    assert "webhooks.0.url leads to" in ask(server, of_file(deployment, webhooks=hooks), 403)["message"]
 
 
 def test_what_would_end_the_job_is_a_problem(server, deployment, data):

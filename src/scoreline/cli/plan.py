@@ -75,11 +75,12 @@ def show(plan: JsonObject) -> None:
 
 def _facts(plan: JsonObject) -> list[tuple[str, str]]:
     source, sample, estimate = plan["source"], plan["sample"], plan["estimate"]
-    rows = "not known" if source["rows"] is None else f"{source['rows']:,}"
+    rows, about = source["rows"], "" if source["rowsAreExact"] else "about "
+    size_out = estimate["outputBytes"]
     facts = [
-        ("source", f"{_size(source['bytes'])}, {'' if source['rowsAreExact'] else 'about '}{rows} rows"),
+        ("source", f"{_size(source['bytes'])}, {'rows not known' if rows is None else f'{about}{rows:,} rows'}"),
         ("sample", f"{sample['rows']:,} rows, of which {sample['failedRows']:,} would fail"),
-        ("output", f"{len(plan['outputColumns'])} columns, about {_size(estimate['outputBytes'])}"),
+        ("output", f"{len(plan['outputColumns'])} columns, {'' if size_out is None else 'about '}{_size(size_out)}"),
     ]
     if estimate["seconds"] is not None:
         facts.append(("time", f"about {estimate['seconds']:,.1f} s"))

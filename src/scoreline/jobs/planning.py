@@ -18,7 +18,7 @@ from scoreline.access import Caller, require_write
 from scoreline.access.outside import Outside
 from scoreline.engines import preview_ticket
 from scoreline.errors import InvalidRequest, Overloaded, ScorelineError, SourceError
-from scoreline.jobs import checks, credentials, ticket
+from scoreline.jobs import checks, credentials, ticket, webhooks
 from scoreline.jobs import ready as readiness
 from scoreline.jobs.fields import Fields
 from scoreline.jobs.ready import Ready
@@ -53,7 +53,8 @@ class Sample:
         fields = Fields(given, f"{FIELD}.")
         fields.only(("data", "bytes"))
         try:
-            data = base64.b64decode(fields.text("data") or "", validate=True)
+            # An empty file is a sample like any other: what is wrong with it, the plan says.
+            data = b"" if given.get("data") == "" else base64.b64decode(fields.text("data") or "", validate=True)
         except (binascii.Error, ValueError) as error:
             raise InvalidRequest(f"{FIELD}.data is no base64: it holds the first rows.", f"{FIELD}.data") from error
         size = fields.whole("bytes", len(data), _MOST_BYTES)
@@ -90,6 +91,8 @@ def plan(
     require_write(caller)
     checks.check_built(spec, files_open=settings.files_dir is not None)
     outside = Outside.of(store, settings)
+    if spec.webhooks:
+        webhooks.check_reach(spec.webhooks, ticket.reach(store, caller.user_id, settings, outside))
     found = readiness.find(store, caller, spec, outside)
     with store.begin() as connection:
         found.check_in(store, connection, caller)

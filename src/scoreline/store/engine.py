@@ -184,6 +184,7 @@ def _set_up_sqlite(engine: Engine, begin: str, *pragmas: str, wal: bool) -> None
     def connected(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout={_WAIT_SECONDS * 1000}")
+        connection.create_function("lower", 1, _lower, deterministic=True)
         if wal:
             _switch_to_wal(connection)
         for pragma in pragmas:
@@ -191,6 +192,11 @@ def _set_up_sqlite(engine: Engine, begin: str, *pragmas: str, wal: bool) -> None
 
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+
+
+def _lower(value: Any) -> str | None:
+    """Return a text in small letters: SQLite's own function, by which names are searched, knows those of ASCII only."""
+    return None if value is None else str(value).lower()
 
 
 def _switch_to_wal(connection: Any) -> None:

@@ -98,7 +98,8 @@ def test_every_row_in_its_folder(tmp_path: Path) -> None:
     done = it.run()
     assert (done.counts, done.sha256) == (Counts(ROWS, ROWS), None)
     check_rows(it)
-    assert not it.spool.blobs.list("staged")
+    notes = {f"staged/{it.ticket.job_id}/{note}" for note in ("placing", "placed")}
+    assert set(it.spool.blobs.list("staged")) == notes, "nothing is staged but how far it came, which goes with the job"
     assert [path.name for path in (tmp_path / "out").rglob(".*")] == []
 
 
