@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -43,11 +43,6 @@ class _Loader(yaml.SafeLoader):
     What looks like a date is a text, since JSON has no dates.
     """
 
-    yaml_implicit_resolvers: ClassVar = {
-        first: [each for each in known if each[0] != "tag:yaml.org,2002:timestamp"]
-        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Raise ComposerError for a key that is there twice; what `<<` merges in comes later, and may be."""
         node = super().compose_mapping_node(anchor)
@@ -58,6 +53,12 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} is there twice", key.start_mark)
             seen.add(name)
         return node
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [each for each in known if each[0] != "tag:yaml.org,2002:timestamp"]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def read(files: Iterable[str]) -> Declared:
