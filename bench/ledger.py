@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bench import data, measure
 from bench.server import SCORELINE, Server, role
+from scoreline.cli.signals import set_soon
 from scoreline.engines.local import MemoryLedger
 from scoreline.jobs import ledger as ledgers
 from scoreline.jobs import running
@@ -153,7 +154,7 @@ def main() -> None:
     if sys.argv[1] == "without":
         without_ledger()
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGTERM, lambda *_: set_soon(stop))
     run_worker(Settings(), stop)
 
 

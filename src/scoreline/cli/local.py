@@ -21,6 +21,7 @@ from scoreline.cli.output import show_note
 from scoreline.cli.places import DATASET, Place
 from scoreline.cli.progress import View, open_view, show_result
 from scoreline.cli.score_words import ScoreWords
+from scoreline.cli.signals import set_soon
 from scoreline.errors import InvalidRequest, NotFound, RunStopped
 from scoreline.jobs import fitting, plans, storage, web
 from scoreline.jobs.spec import JobSpec
@@ -191,7 +192,7 @@ def _interruptible() -> Iterator[threading.Event]:
     def handle(number: int, frame: FrameType | None) -> None:
         if stop.is_set() and number == signal.SIGINT:
             signal.default_int_handler(number, frame)
-        stop.set()
+        set_soon(stop)
 
     for number in before:
         signal.signal(number, handle)

@@ -13,6 +13,7 @@ import typer
 
 from scoreline.cli import lifeline, options
 from scoreline.cli.output import show_note
+from scoreline.cli.signals import set_soon
 from scoreline.errors import SetupError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def worker(data_dir: options.DataDir = None, database_url: options.DatabaseUrl =
     settings = options.settings(data_dir=data_dir, database_url=database_url)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: set_soon(stop))
     lifeline.hold()
     from scoreline.jobs.worker import run_worker  # noqa: PLC0415 -- start-up time of the other commands
 

@@ -18,6 +18,7 @@ import typer
 from scoreline import __version__, faults
 from scoreline.cli import options, parts
 from scoreline.cli.output import show_note
+from scoreline.cli.signals import set_soon
 from scoreline.errors import SetupError, StoreError
 
 if TYPE_CHECKING:
@@ -233,8 +234,8 @@ def _handle_signals(stop: threading.Event, force: threading.Event) -> None:
 
     def handle(number: int, _frame: object) -> None:
         if stop.is_set() and number == signal.SIGINT:
-            force.set()
-        stop.set()
+            set_soon(force)
+        set_soon(stop)
 
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
