@@ -11,6 +11,7 @@ from tests.support import tiny
 from tests.support.cluster import Cluster, cluster
 
 ROWS = 6_000
+REACHABLE = {"SCORELINE_ALLOWED_NETWORKS": "127.0.0.1/32"}  # servers of tests
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Case:
 @pytest.fixture(scope="package")
 def sqlite_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("sqlite")
-    with cluster(folder, workers=2, SCORELINE_ALLOWED_NETWORKS="127.0.0.1/32") as made:
+    with cluster(folder, workers=2, **REACHABLE) as made:
         yield made
 
 
@@ -32,7 +33,8 @@ def sqlite_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster
 def postgres_cluster(tmp_path_factory: pytest.TempPathFactory, postgres, migrated_postgres) -> Iterator[Cluster]:
     url = postgres.create("faults", template=migrated_postgres)
     postgres.keep("faults")
-    with cluster(tmp_path_factory.mktemp("postgres"), url, workers=2, wired=True, SCORELINE_ANSWER_SECONDS="4") as made:
+    folder, more = tmp_path_factory.mktemp("postgres"), {"SCORELINE_ANSWER_SECONDS": "4", **REACHABLE}
+    with cluster(folder, url, workers=2, wired=True, **more) as made:
         yield made
     postgres.drop("faults")
 
@@ -46,7 +48,10 @@ def here(sqlite_cluster: Cluster) -> Iterator[Cluster]:
 
 @pytest.fixture
 def there(postgres_cluster: Cluster) -> Iterator[Cluster]:
-    """The installation on PostgreSQL, its connections through proxies."""
+    """The installation on PostgreSQL, its connections through proxies.
+
+    Tests that freeze a worker use it: one that stands still in a transaction keeps SQLite's database from all others.
+    """
     yield postgres_cluster
     postgres_cluster.mend()
 

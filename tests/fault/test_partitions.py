@@ -194,7 +194,7 @@ def test_the_run_that_writes_is_killed_while_the_output_is_put_in_place(both: Cl
     assert both.document(job_id)["scoredRows"] == ROWS
 
 
-@ON_EACH
+@pytest.mark.parametrize("both", ["postgres_pair"], indirect=True)
 def test_a_worker_is_frozen_over_a_part_and_wakes(both: Cluster, large: Case) -> None:
     both.faults.arm("partition.scoring", "stop", skip=2, part="worker")
     job_id = _job(both)

@@ -102,17 +102,17 @@ def between(running: dict[str, Any]) -> Iterator[Misbehaving]:
 
 
 def test_a_worker_frozen_before_it_completes_does_no_harm_when_it_wakes(
-    here: Cluster, running: dict[str, Any], case: Case, tmp_path: Path
+    there: Cluster, running: dict[str, Any], case: Case, tmp_path: Path
 ) -> None:
     store = running["s3"]
-    here.faults.arm("object.completing", "stop", part="worker")
-    job_id = _job(here, store, case.data)
-    until(lambda: here.faults.happened("object.completing"), 30, "the worker is frozen")
-    assert here.ended(job_id) == "COMPLETED"
+    there.faults.arm("object.completing", "stop", part="worker")
+    job_id = _job(there, store, case.data)
+    until(lambda: there.faults.happened("object.completing"), 30, "the worker is frozen")
+    assert there.ended(job_id) == "COMPLETED"
     written = store.get(KEY)
-    here.mend()
+    there.mend()
     assert written == case.clean
-    _whole(here, store, job_id, case, tmp_path)
+    _whole(there, store, job_id, case, tmp_path)
 
 
 def test_a_job_that_is_aborted_leaves_the_old_object_and_no_part(

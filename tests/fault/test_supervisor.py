@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.support import tiny
+from tests.support.matrix import rarely
 from tests.support.served import SCORELINE, Served, clean_environment, scoreline, served, until
 
 
@@ -85,7 +86,7 @@ def test_logs_of_all_parts_are_kept(running: Served) -> None:
     assert {json.loads(line)["process"] for line in lines if line.startswith("{")} >= {"api", "worker"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, *rarely(signal.SIGINT, signal.SIGHUP)])
 def test_each_signal_to_stop_stops_all_within_seconds(tmp_path: Path, number: signal.Signals) -> None:
     with served(tmp_path) as server:
         tree = server.tree()

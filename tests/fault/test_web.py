@@ -70,19 +70,19 @@ def test_worker_killed_over_a_put(
     _nothing_staged(here, job_id)
 
 
-def test_a_worker_frozen_before_it_sends_does_no_harm_when_it_wakes(here: Cluster, site: Web, case: Case) -> None:
+def test_a_worker_frozen_before_it_sends_does_no_harm_when_it_wakes(there: Cluster, site: Web, case: Case) -> None:
     site.put("in/data.csv", case.data)
-    here.faults.arm("request.sending", "stop", part="worker")
-    job_id = here.job(intakeSettings=site.at("in/data.csv"), outputSettings=site.at(KEY))
-    until(lambda: here.faults.happened("request.sending"), 30, "the worker is frozen")
-    assert here.ended(job_id) == "COMPLETED"
+    there.faults.arm("request.sending", "stop", part="worker")
+    job_id = there.job(intakeSettings=site.at("in/data.csv"), outputSettings=site.at(KEY))
+    until(lambda: there.faults.happened("request.sending"), 30, "the worker is frozen")
+    assert there.ended(job_id) == "COMPLETED"
     sent = [call.body for call in site.came(KEY)]
     assert set(sent) == {case.clean}  # its request may have gone before all its threads stood still
-    here.mend()
-    until(lambda: any("LostLease" in here.log(name) for name in ("worker", "worker2")), 15, "it wakes and lets go")
+    there.mend()
+    until(lambda: any("LostLease" in there.log(name) for name in ("worker", "worker2")), 15, "it wakes and lets go")
     assert [call.body for call in site.came(KEY)] == sent
     # The answer to a request that went may be noted when it wakes; what tidies each hour deletes that.
-    _nothing_staged(here, job_id, but="sent")
+    _nothing_staged(there, job_id, but="sent")
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST"])
