@@ -7,7 +7,6 @@ import io
 import json
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -159,12 +158,10 @@ def test_interrupting_aborts_the_job_and_leaves_no_file(
     process.stdin.write(tiny.rows(3000)[0].encode())
     process.stdin.flush()  # and more to come: the job runs while its upload does
     until(lambda: jobs(server)[0]["status"] == "RUNNING", what="the job's start")
-    begun = time.monotonic()
     process.send_signal(number)
     assert process.wait(20) == 130
     process.stdin.close()
     assert jobs(server)[0]["status"] == "ABORTED"
-    assert time.monotonic() - begun < 10
     assert names(tmp_path) == []
 
 

@@ -30,7 +30,7 @@ def test_the_end_of_the_server_interrupts_uploads_with_a_reason(tmp_path, migrat
         slow.send(b"x,carrier\n1,AA\n")
         wait_for(lambda: api.status(job_id)["queued"])
         start = time.monotonic()
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 40
     slow.close()
     store = Store(f"sqlite:///{tmp_path / 'scoreline.db'}")
     job = service.get(store, api.user, job_id)

@@ -249,7 +249,7 @@ def test_a_server_that_never_has_time(site: Web, read: Any) -> None:
     began = time.monotonic()
     with pytest.raises(SourceError, match=r"the server of .* does not answer \(status 429: busy\)"):
         read(site.at(KEY))
-    assert 1.6 < time.monotonic() - began < 6
+    assert 1.6 < time.monotonic() - began < 60
 
 
 def test_slow_is_no_fault_and_silent_is_one(site: Web, read: Any) -> None:
@@ -269,13 +269,13 @@ def test_heads_without_an_end_and_answers_that_are_none(site: Web, read: Any) ->
 
 def test_closing_ends_a_read_that_waits(site: Web, opened: Any) -> None:
     site.put(KEY, BODY)
-    site.next[f"/{KEY}"] = [Reply(wait=3)]
+    site.next[f"/{KEY}"] = [Reply(wait=20)]
     intake = opened(site.at(KEY), limits=RunLimits(patience_seconds=600))
     threading.Timer(0.3, intake.close).start()
     began = time.monotonic()
     with pytest.raises((RunStopped, SourceError)):
         list(intake.blocks(Range(), 0))
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 15
 
 
 def _to(url: str, status: int = 302) -> list[Reply]:
@@ -379,8 +379,8 @@ def test_a_certificate_that_nobody_vouches_for_ends_the_job_at_once(read: Any, s
     secure.put(KEY, BODY)
     began = time.monotonic()
     with pytest.raises(SourceError, match=r"TLS: .*self.signed"):
-        read(secure.at(KEY))
-    assert time.monotonic() - began < 2
+        read(secure.at(KEY), limits=RunLimits(patience_seconds=60))
+    assert time.monotonic() - began < 15
     assert secure.calls == []
 
 
@@ -397,13 +397,13 @@ def test_over_tls(
     assert read(site.at("up")) == BODY
     with pytest.raises(SourceError, match=r"redirects from https to http://.*, which is not encrypted"):
         read(secure.at("down"))
-    secure.next["/silent"] = [Reply(wait=3)]
+    secure.next["/silent"] = [Reply(wait=20)]
     intake = opened(secure.at("silent"), limits=RunLimits(patience_seconds=600))
     threading.Timer(0.5, intake.close).start()
     began = time.monotonic()
     with pytest.raises((RunStopped, SourceError)):
         list(intake.blocks(Range(), 0))
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 15
 
 
 TABLE = pa.table({"id": range(200_000), "x": [str(number) for number in range(200_000)]})

@@ -267,4 +267,4 @@ def test_a_server_that_nobody_can_reach(sender: Sender, method: str) -> None:
         began = time.monotonic()
         with pytest.raises(OutputError, match=r"the server of http://.*/x does not answer \(.*refused\)"):
             sender.send({"type": "http", "method": method, "url": url})
-        assert 1.6 < time.monotonic() - began < 6
+        assert 1.6 < time.monotonic() - began < 60

@@ -22,7 +22,7 @@ def test_nothing_happens_without_the_variable():
     began = time.perf_counter()
     for _ in range(100_000):
         faults.at("spool.written")
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < 10  # 0.01 on a quiet machine
 
 
 def test_a_fault_happens_once_when_it_is_due(tmp_path):
@@ -42,11 +42,13 @@ def test_a_fault_happens_once_when_it_is_due(tmp_path):
 
 def test_a_fault_waits_for_its_process_and_can_be_a_pause(tmp_path, monkeypatch):
     here = faults.Faults(tmp_path)
-    (tmp_path / "job.claimed").write_text(json.dumps({"action": "sleep", "seconds": 0.2, "part": "worker"}))
+    (tmp_path / "job.claimed").write_text(json.dumps({"action": "sleep", "seconds": 5, "part": "worker"}))
     began = time.monotonic()
     here.at("job.claimed")
-    assert time.monotonic() - began < 0.2
+    assert time.monotonic() - began < 5
+    (tmp_path / "job.claimed").write_text(json.dumps({"action": "sleep", "seconds": 0.2, "part": "worker"}))
     monkeypatch.setattr(sys, "argv", ["scoreline", "worker"])
+    began = time.monotonic()
     here.at("job.claimed")
     assert time.monotonic() - began >= 0.2
 

@@ -138,7 +138,7 @@ def test_a_job_keeps_its_moments_and_what_it_was_given(world, tmp_path):
     assert keyring.ends_of(job, outside).output["path"] == "out/25-26-1900"
     assert service.repeated(world.store, world.caller, job.id, outside).output["path"] == text
     own = make("{{ current_run_timestamp }}")
-    assert abs(own.moments.current - own.created_at).total_seconds() < 5
+    assert abs(own.moments.current - own.created_at).total_seconds() < 60
     plain = make("plain", moments)
     assert (plain.moments, rendering.values(plain.spec, plain.moments)) == (None, {})
     # One that was made before there were templates keeps its braces.

@@ -266,12 +266,20 @@ def test_polling_an_idle_database_is_cheap(world):
     for _ in range(3):
         lease.next_run(world.store, "w")
     row = _row(world)
+    empty = _polls(world)
     with world.store.begin() as connection:
         connection.execute(jobs.insert(), [{**row, "id": f"{n:024x}"} for n in range(2000)])
-    begun = time.perf_counter()
-    for _ in range(100):
+    assert _polls(world) < 10 * empty
+
+
+def _polls(world):
+    """Seconds of a look for work: the quickest of many, for the machine may do other things."""
+    quickest = 60.0
+    for _ in range(50):
+        begun = time.perf_counter()
         assert lease.next_run(world.store, "w") is None
-    assert (time.perf_counter() - begun) / 100 < 0.02  # 0.001 on a quiet machine
+        quickest = min(quickest, time.perf_counter() - begun)
+    return quickest
 
 
 def _row(world):

@@ -145,7 +145,7 @@ def test_429_waits_as_long_as_is_asked(proxy, score, form):
     begun = time.monotonic()
     rows, _, log = score(GOOD)
     assert rows == expected(GOOD)
-    assert 1 <= time.monotonic() - begun < 10
+    assert 1 <= time.monotonic() - begun < 60
     assert any("slow down" in line and "429" in line for line in log)
 
 
@@ -184,7 +184,7 @@ def test_a_hung_server_hits_the_time_limit(proxy, score):
     begun = time.monotonic()
     with pytest.raises(ServerUnavailable, match=r"gave no whole answer within 0\.5 seconds"):
         score(GOOD, limits=RunLimits(answer_seconds=0.5, patience_seconds=0.1))
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
 
 
 def test_a_server_that_hung_once_is_asked_again(proxy, score):

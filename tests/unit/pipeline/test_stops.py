@@ -23,7 +23,7 @@ from tests.unit.pipeline.stand_ins import (
 from tests.unit.pipeline.whole import HEADER, Setting, expected, source
 
 
-def stopped(it, after=0.3, within=1.5):
+def stopped(it, after=0.3, within=15):
     began = time.monotonic()
     timer = threading.Timer(after, it.progress.stop.set)
     timer.start()

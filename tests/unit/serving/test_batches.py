@@ -295,7 +295,7 @@ def test_close_ends_calls_in_flight_at_once_and_the_server_goes_on(url):
     scorer.close()
     for thread in threads:
         thread.join()
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 0.95  # less than one of the calls takes
     assert [type(error) for error in failures] == [ServerUnavailable] * 4
     with pytest.raises(ServerUnavailable, match="closed"):
         scorer.score(batch([1.0]), OPTIONS)
