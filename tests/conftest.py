@@ -1,5 +1,6 @@
 """Fixtures for all tests; they are written and described in `tests.support`."""
 
+import gc
 import os
 import signal
 
@@ -28,3 +29,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_xdist_auto_num_workers() -> int:
     """One more process than there are cores: many tests wait for what another process does."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector of garbage pass by what thousands of tests and their modules hold for good."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)

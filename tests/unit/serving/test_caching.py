@@ -21,10 +21,10 @@ class Source:
 def test_a_value_is_kept_for_its_time_and_asked_for_once_by_many():
     async def scene():
         cache, source = TimedCache(8), Source()
-        assert await asyncio.gather(*(cache.get("k", source, lambda _: 0.2) for _ in range(5))) == [1] * 5
-        assert await cache.get("k", source, lambda _: 0.2) == 1
-        await asyncio.sleep(0.25)
-        assert await cache.get("k", source, lambda _: 0.2) == 2
+        assert await asyncio.gather(*(cache.get("k", source, lambda _: 1) for _ in range(5))) == [1] * 5
+        assert await cache.get("k", source, lambda _: 1) == 1
+        await asyncio.sleep(1.05)
+        assert await cache.get("k", source, lambda _: 1) == 2
 
     asyncio.run(scene())
 
@@ -70,34 +70,47 @@ def test_one_who_leaves_does_not_stop_the_others():
 
 def test_the_newest_value_was_asked_for_after_the_caller_came():
     async def scene():
-        cache, world = Newest(8, 10.0), {"value": 0, "asked": 0}
+        cache, values, doors = Newest(8, 10.0), [], [asyncio.Event() for _ in range(4)]
 
         async def ask():
-            world["asked"] += 1
-            seen = world["value"]
-            await asyncio.sleep(0.02)
+            values.append(value)
+            seen = values[-1]
+            await doors[len(values) - 1].wait()
             return seen
 
-        early = asyncio.create_task(cache.get("k", ask))
-        await asyncio.sleep(0.01)
-        world["value"] = 1  # while the first call is under way
-        late = [asyncio.create_task(cache.get("k", ask)) for _ in range(5)]
-        await asyncio.sleep(0.015)
-        world["value"] = 2  # while the call that those five share is under way
-        latest = [asyncio.create_task(cache.get("k", ask)) for _ in range(5)]
+        async def callers(count):
+            tasks = [asyncio.create_task(cache.get("k", ask)) for _ in range(count)]
+            await settle()
+            return tasks
+
+        async def settle():
+            for _ in range(20):
+                await asyncio.sleep(0)
+
+        value = 0
+        (early,) = await callers(1)
+        value = 1  # while the first call is under way
+        late = await callers(5)
+        doors[0].set()
         assert await early == 0
+        await settle()
+        assert values == [0, 1]
+        value = 2  # while the call that those five share is under way
+        latest = await callers(5)
+        doors[1].set()
         assert await asyncio.gather(*late) == [1] * 5
+        doors[2].set()
         assert await asyncio.gather(*latest) == [2] * 5
-        assert world["asked"] == 3
+        doors[3].set()
         assert await cache.get("k", ask) == 2
-        assert world["asked"] == 4
+        assert values == [0, 1, 2, 2]
 
     asyncio.run(scene())
 
 
 def test_what_was_said_lately_is_good_while_the_source_is_overloaded():
     async def scene():
-        cache, state = Newest(1, 0.1), {"error": None}
+        cache, state = Newest(1, 1.0), {"error": None}
 
         async def ask():
             if state["error"]:
@@ -109,7 +122,7 @@ def test_what_was_said_lately_is_good_while_the_source_is_overloaded():
         assert await cache.get("k", ask) == "value"
         with pytest.raises(Overloaded):
             await cache.get("other", ask)
-        await asyncio.sleep(0.12)
+        await asyncio.sleep(1.05)
         with pytest.raises(Overloaded):
             await cache.get("k", ask)
         state["error"] = None
