@@ -255,7 +255,7 @@ def test_the_manifest_of_an_upload_has_its_digest(server, models):
 
 def test_times_in_names(server, models, files):
     (files / "in.csv").write_bytes(as_csv(sample(20), [str(number) for number in range(20)]))
-    path = "{{ current_run_time.strftime('%Y') }}-{{ current_run_timestamp }}.csv"
+    path = "{{ current_run_time.strftime('%Y/%m') }}/{{ current_run_timestamp }}.csv"
     answer = create(server, models, {"type": "filesystem", "path": "in.csv"}, {"type": "filesystem", "path": path})
     job = ended(server, answer.json())
     with server.http() as http:
@@ -266,7 +266,7 @@ def test_times_in_names(server, models, files):
         )
     assert job["jobSpec"]["outputSettings"]["path"] == path
     name = job["rendered"]["outputSettings.path"]
-    assert name.startswith(job["created"][:4] + "-")
+    assert name.startswith(job["created"][:7].replace("-", "/") + "/")
     assert manifest["rendered"] == job["rendered"]
     assert len(read_csv((files / name).read_bytes())["id"]) == 20
     other = ended(server, again)["rendered"]["outputSettings.path"]

@@ -113,7 +113,8 @@ def open_output(ticket: RunTicket, spool: Spool) -> FileOutput | StreamOutput:  
     path = str(ticket.output["path"])
     root = ticket.output.get("root")
     if root is not None:
-        return FileOutput(rooted.target(str(root), path), ticket.job_id, ticket.fence, shown=path)
+        full = rooted.target(str(root), path)
+        return FileOutput(full, ticket.job_id, ticket.fence, shown=path, make_folders=True)
     return _target(path, ticket.job_id, ticket.fence)
 
 

@@ -33,13 +33,17 @@ _PIECE_BYTES = 4 << 20
 class FileOutput:
     """One target file, made whole by `commit`. Blocks come in the order of their chunks."""
 
-    def __init__(self, path: str, job_id: str, fence: int = 0, *, shown: str | None = None) -> None:
+    def __init__(
+        self, path: str, job_id: str, fence: int = 0, *, shown: str | None = None, make_folders: bool = False
+    ) -> None:
         """Write to the file `path`, called `shown` in messages; a link is followed, so that it stays a link.
 
-        fence: number of the run, larger than those of the runs before it.
+        fence: number of the run, larger than those of the runs before it. make_folders: make those on the way to the
+        file that are missing, and take them away again when the job is aborted.
         """
         self._path = shown or path
         self._given = path
+        self._make_folders = make_folders
         self._job = job_id
         self._fence = fence
         self._target = Path(path)
@@ -50,22 +54,23 @@ class FileOutput:
         self._done: list[Receipt] = []
 
     def prepare(self) -> JsonObject:
-        """Return target and temporary name. Raises OutputError when the target cannot be a file there."""
+        """Return target, temporary name and missing folders. Raises OutputError when the target cannot be a file."""
         with _words(self._path):
             target = Path(os.path.realpath(self._given))
             if target.is_dir():
                 raise OutputError(f"Output: {self._path} is a folder; name a file in it.")
-            if not target.parent.is_dir():
+            missing = [str(folder) for folder in reversed(target.parents) if not folder.exists()]
+            if not target.parent.is_dir() and not (missing and self._make_folders):
                 raise OutputError(f"Output: the folder of {self._path} does not exist; make it first.")
-        return {"target": str(target), "temporary": str(target.with_name(f".{target.name[:100]}.{self._job}"))}
+        temporary = target.with_name(f".{target.name[:100]}.{self._job}")
+        return {"target": str(target), "temporary": str(temporary), "folders": missing}
 
     def open(self, state: JsonObject, done: Sequence[Receipt] = ()) -> None:  # noqa: ARG002 -- the journal knows
         """Begin the temporary file, or go on after what is durable in it. Raises OutputError."""
         self._base = base = Path(state["temporary"])
         self._target, self._hidden = Path(state["target"]), base.with_name(f"{base.name}.{self._fence}{_PART}")
         with _words(self._path):
-            if not self._hidden.exists():
-                _take_over(base, self._hidden, self._fence)
+            self._begin(base, state.get("folders", ()))
             self._done = _blocks(self._hidden)
             self._file = self._hidden.open("r+b", 0)
             self._journal = _journal(self._hidden).open("wb", 0)
@@ -139,12 +144,31 @@ class FileOutput:
         self.close()
         with _words(self._path):
             _remove_runs(Path(state["temporary"]))
+        for folder in reversed(state.get("folders", ())):
+            with suppress(OSError):  # others may have put something into it
+                Path(folder).rmdir()
 
     def close(self) -> None:
         """Close the files; calling it again is harmless."""
         for file in (self._file, self._journal):
             if file is not None:
                 file.close()
+
+    def _begin(self, base: Path, folders: Sequence[str]) -> None:
+        """Make the run's temporary file, unless it is there, and the folders on the way."""
+        for folder in map(Path, folders):
+            folder.mkdir(parents=True, exist_ok=True)
+            sync_folder(folder.parent)
+        if self._hidden.exists():
+            return
+        try:
+            _take_over(base, self._hidden, self._fence)
+        except FileNotFoundError:
+            if not self._make_folders:
+                raise
+            # A job that had made the folder was aborted, and took it away again while it was empty.
+            base.parent.mkdir(parents=True, exist_ok=True)
+            _take_over(base, self._hidden, self._fence)
 
     def _rewind(self, kept: list[Receipt]) -> None:
         """Let the file end after the receipts kept."""

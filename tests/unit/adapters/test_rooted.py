@@ -10,9 +10,11 @@ import pytest
 from scoreline import adapters
 from scoreline.adapters import rooted
 from scoreline.errors import InvalidRequest, OutputError, SourceError
+from scoreline.protocols import Output
 from scoreline.spool import Spool, open_spool
-from scoreline.types import Range, ScoredChunk
+from scoreline.types import JsonObject, Range, ScoredChunk
 from tests.contract.matrix import ticket
+from tests.support.served import names
 
 
 @pytest.fixture
@@ -37,9 +39,19 @@ def read(spool: Spool, root: Path, path: str) -> bytes:
         intake.close()
 
 
+def opened(spool: Spool, root: Path, path: str) -> Output:
+    return adapters.open_output(ticket({}, {"type": "filesystem", "path": path, "root": str(root)}, spool), spool)
+
+
+def begun(spool: Spool, root: Path, path: str) -> tuple[Output, JsonObject]:
+    output = opened(spool, root, path)
+    state = output.prepare()
+    output.open(state)
+    return output, state
+
+
 def write(spool: Spool, root: Path, path: str) -> None:
-    output = adapters.open_output(ticket({}, {"type": "filesystem", "path": path, "root": str(root)}, spool), spool)
-    output.open(output.prepare())
+    output, _ = begun(spool, root, path)
     output.commit([output.write(ScoredChunk(0, 0, b"out\n", 0))])
     output.close()
 
@@ -106,8 +118,35 @@ def test_only_regular_files(spool: Spool, root: Path) -> None:
 def test_what_is_missing_is_named_as_the_job_names_it(spool: Spool, root: Path) -> None:
     with pytest.raises(SourceError, match=r"cannot read none\.csv: No such file"):
         read(spool, root, "none.csv")
-    with pytest.raises(OutputError, match=r"folder of none/out\.csv does not exist"):
-        write(spool, root, "none/out.csv")
+    with pytest.raises(OutputError, match=r"folder of in\.csv/out\.csv does not exist"):
+        write(spool, root, "in.csv/out.csv")
+    with pytest.raises(OutputError, match=r"cannot write in\.csv/a/out\.csv: Not a directory"):
+        write(spool, root, "in.csv/a/out.csv")
+
+
+def test_folders_on_the_way_are_made_and_go_with_an_aborted_job(spool: Spool, root: Path) -> None:
+    write(spool, root, "2027/03/out.csv")
+    assert (root / "2027" / "03" / "out.csv").read_bytes() == b"out\n"
+    output, state = begun(spool, root, "2027/04/01/out.csv")
+    assert list((root / "2027" / "04" / "01").iterdir())
+    output.abort(state)
+    assert names(root / "2027") == ["03"]
+    output, state = begun(spool, root, "2027/05/out.csv")
+    (root / "2027" / "05" / "of_others.csv").touch()
+    output.abort(state)
+    assert names(root / "2027" / "05") == ["of_others.csv"]
+
+
+def test_a_folder_that_an_aborted_job_takes_away_is_made_again(spool: Spool, root: Path) -> None:
+    first, made = begun(spool, root, "2027/first.csv")
+    second = opened(spool, root, "2027/second.csv")
+    found = second.prepare()
+    first.abort(made)
+    assert not (root / "2027").exists()
+    second.open(found)
+    second.commit([second.write(ScoredChunk(0, 0, b"out\n", 0))])
+    second.close()
+    assert names(root / "2027") == ["second.csv"]
 
 
 @pytest.mark.parametrize("path", ["", "a/../b", "..", ".", "sub/", "a\0b", "/"])
