@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 
 from scoreline.adapters.files import BLOCK_BYTES, BUCKET, FileInfo, Part, Patience, Trouble, Why, suppress_trouble
@@ -132,7 +133,7 @@ class S3Store:
 
     def _connected(self) -> Any:
         try:
-            from botocore import UNSIGNED, session  # noqa: PLC0415 -- optional, and slow to import
+            from botocore import UNSIGNED  # noqa: PLC0415 -- optional, and slow to import
             from botocore.config import Config  # noqa: PLC0415 -- as above
         except ImportError as error:
             raise SetupError("Opening S3 failed: its library is not installed; pip install 'scoreline[s3]'.") from error
@@ -162,7 +163,7 @@ class S3Store:
             **options,
         )
         region = self._settings.get("region")
-        made = session.Session().create_client("s3", region_name=region, endpoint_url=endpoint, config=config, **given)
+        made = _session().create_client("s3", region_name=region, endpoint_url=endpoint, config=config, **given)
         pools = made._endpoint.http_session._pool_classes_by_scheme  # noqa: SLF001 -- there is no other way to them
         pools.update({scheme: self._wire.pool(base) for scheme, base in pools.items()})
         return made
@@ -332,6 +333,23 @@ def open_uploads(ticket: RunTicket, keys: Keys) -> tuple[S3Uploads, str]:
 def open_output(ticket: RunTicket, spool: Spool, keys: Keys) -> ObjectOutput:
     """Open the object of the ticket's output. Raises SetupError."""
     return ObjectOutput(*open_uploads(ticket, keys), ticket, spool)
+
+
+def _session() -> Any:
+    """Return a session of its own, which shares with all others what the library reads of S3 from its files."""
+    from botocore import session  # noqa: PLC0415 -- optional
+
+    made = session.Session()
+    made.register_component("data_loader", _loader())
+    return made
+
+
+@cache
+def _loader() -> Any:
+    """Return what reads those files, once a process: that takes a tenth of a second."""
+    from botocore import session  # noqa: PLC0415 -- optional
+
+    return session.Session().get_component("data_loader")
 
 
 def _broken(theirs: Any, below: type[Exception]) -> tuple[type[Exception], ...]:
