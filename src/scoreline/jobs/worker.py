@@ -9,7 +9,7 @@ from collections.abc import Callable
 import structlog
 
 from scoreline import faults, logs
-from scoreline.engines import run_ahead, run_ticket
+from scoreline.engines import memory, run_ahead, run_ticket
 from scoreline.errors import ScorelineError, SpoolError, StoreError
 from scoreline.jobs import cleaning, helping, keeping, lease
 from scoreline.jobs.helping import HelpRun, PartWatch
@@ -143,6 +143,7 @@ class Worker:
         if len(alive) < len(self._runs):
             self._runs = alive
             self._sweep_at = 0.0
+            memory.give_back()
         if alive:
             self._busy_at = time.monotonic()
 

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from scoreline.access import tokens
+from scoreline.engines import memory
 from scoreline.errors import NotAuthenticated, SourceError
 from scoreline.jobs.model import JobState
 from scoreline.store.tables.access import tokens as token_table
@@ -81,6 +82,15 @@ def test_a_due_job_starts_at_once(sqlite_world, spool):
             wait_for(lambda job_id=job_id: world.get(job_id).state is not JobState.INITIALIZING)
             waits.append(time.monotonic() - begun)
         assert min(waits) < 0.5  # 0.06 on a quiet machine
+
+
+def test_memory_goes_back_after_each_run(sqlite_world, spool, monkeypatch):
+    given_back = []
+    monkeypatch.setattr(memory, "give_back", lambda: given_back.append(True))
+    with working(sqlite_world, spool, Engine()):
+        job_id = sqlite_world.job()
+        wait_for(lambda: sqlite_world.get(job_id).state is JobState.COMPLETED)
+        wait_for(lambda: given_back)
 
 
 def test_jobs_of_one_server_run_one_after_the_other_in_their_order(world, spool):
