@@ -21,9 +21,10 @@ __all__ = ["migrated_postgres", "migrated_sqlite", "postgres", "sqlite_store", "
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
 
-# Where a shell runs the tests in the background, it lets SIGINT be ignored, and programs that they start inherit that.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell lets SIGINT be ignored in the background, `nohup` SIGHUP, and programs that the tests start inherit that.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 def pytest_xdist_auto_num_workers() -> int:

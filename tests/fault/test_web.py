@@ -139,5 +139,5 @@ def test_worker_killed_over_a_source_that_nobody_can_tell_from_another(
     assert here.ended(job_id) == "COMPLETED", here.document(job_id)["statusDetails"]
     assert site.get(KEY) == case.clean
     assert len(site.came("in/data.csv")) == read
-    assert not list((here.data / "spool" / "uploads").rglob(f"*{job_id}*/*"))
+    until(lambda: not list((here.data / "spool" / "uploads").rglob(f"*{job_id}*/*")), 15, "what was kept is deleted")
     _nothing_staged(here, job_id)
